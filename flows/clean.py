@@ -1,0 +1,87 @@
+"""The main job: raw shards in, clean parts out, every document accounted for.
+
+normalize and measure -> filter -> deduplicate -> balance -> augment and write -> statistics ->
+report. Passes over the text are tasks a batch of blocks or parts; what stands between is a query.
+Prefect shows and retries; what is done is said by our own receipts.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from cleanpipe.flows import embedded  # noqa: F401, I001 - its settings come before prefect
+from prefect import flow, task
+from prefect.artifacts import (
+    create_link_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+from prefect.cache_policies import NO_CACHE
+from prefect.futures import as_completed
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from cleanpipe.recipe import Recipe, load
+from cleanpipe.run import Tell, open_work
+from cleanpipe.summary import attrition
+
+MOST_TASKS = 500  # a flow run; Prefect's server records about 100 task runs a second
+TITLES = {"filter": "filter", "dedup": "deduplicate", "balance": "balance"}
+
+
+@flow(name="clean", task_runner=ThreadPoolTaskRunner(max_workers=8), log_prints=False)
+def clean(
+    recipe: str,
+    settings: dict[str, str] | None = None,
+    input: str | None = None,  # noqa: A002 - as the command line calls it
+    output: str | None = None,
+    workers: int | None = None,
+) -> str:
+    """Clean a corpus as the recipe at this path says; gives the folder of the run."""
+    return clean_with(load(Path(recipe), settings or {}, input=input, output=output), workers)
+
+
+def clean_with(recipe: Recipe, workers: int | None = None, tell: Tell | None = None) -> str:
+    """The steps, in the order of the recipe."""
+    with open_work(recipe, workers=workers, tell=tell) as work:
+        over("normalize and measure", work.measure, work.blocks_to_measure())
+        work.measured()
+        for stage in recipe.order:
+            step(TITLES[stage], work.decide, stage, over)
+        work.plan_parts()
+        over("augment and write", work.write, work.parts_to_write())
+        step("statistics", work.count)
+        step("report", work.draw_report)
+        run = work.publish()
+    create_table_artifact(attrition(run.stats), key="kept-and-dropped")
+    create_link_artifact(run.report.resolve().as_uri(), key="report-page", link_text="report.html")
+    return str(run.folder)
+
+
+def over(
+    name: str, act: Callable[[int], dict[str, Any]], numbers: Sequence[int]
+) -> list[dict[str, Any]]:
+    """Prefect's map: a task a batch of blocks or parts, tried three times, with progress."""
+    size = -(-len(numbers) // MOST_TASKS) or 1
+    batches = [list(numbers[start : start + size]) for start in range(0, len(numbers), size)]
+
+    def batch(numbers: list[int]) -> list[dict[str, Any]]:
+        return [act(number) for number in numbers]
+
+    named = task(batch, name=name, retries=2, retry_delay_seconds=1, cache_policy=NO_CACHE)
+    progress = create_progress_artifact(0.0, key=name.replace(" ", "-"), description=name)
+    futures = named.map(batches)
+    for done, _ in enumerate(as_completed(futures), 1):
+        update_progress_artifact(progress, 100.0 * done / len(futures))
+    return [result for future in futures for result in future.result()]
+
+
+def step(name: str, act: Callable[..., Any], *arguments: Any) -> None:
+    """One deciding step as a task; what it did is its artifact."""
+    result = task(lambda: act(*arguments), name=name, cache_policy=NO_CACHE)()
+    row = result if isinstance(result, dict) else {"written": Path(str(result)).name}
+    create_table_artifact([row], key=f"{name.replace(' ', '-')}-result", description=name)
+
+
+if __name__ == "__main__":
+    clean(str(Path(__file__).parents[1] / "configs" / "sample.yaml"))

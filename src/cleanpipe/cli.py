@@ -1,0 +1,185 @@
+"""The verbs of the command line. Results go to standard output, all else to standard error."""
+
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import orjson
+from cyclopts import App, Parameter
+from rich.console import Console
+
+from cleanpipe.errors import CleanpipeError, RecipeError
+
+app = App(
+    name="cleanpipe",
+    help="Clean, deduplicate and balance text for language-model training; lose no document.",
+    version_flags=["--version"],
+)
+people = Console(stderr=True, highlight=False)
+Set = Annotated[tuple[str, ...], Parameter(name="--set", negative="", consume_multiple=False)]
+
+
+@app.command
+def run(
+    recipe: Path,
+    *,
+    input: str | None = None,  # noqa: A002 - the option is called --input
+    output: Path | None = None,
+    set_: Set = (),
+    workers: int | None = None,
+    prefect: bool = False,
+    json: bool = False,
+) -> int:
+    """Clean a corpus as RECIPE says.
+
+    Parameters
+    ----------
+    recipe
+        The YAML file that says what to do.
+    input
+        A path or pattern in place of the recipe's input.
+    output
+        A folder in place of the recipe's output.
+    set_
+        An override such as filter.words.low=40; may be repeated.
+    workers
+        Processes to use; changes nothing in the output. Default: one a processor.
+    prefect
+        Run as a Prefect flow, on a local server of its own or on PREFECT_API_URL's.
+    json
+        Print the statistics as JSON.
+    """
+    from cleanpipe.console import Progress, show_run  # noqa: PLC0415 - heavy; --help needs none
+    from cleanpipe.outcome import Run  # noqa: PLC0415
+    from cleanpipe.recipe import load  # noqa: PLC0415
+    from cleanpipe.run import run as local  # noqa: PLC0415
+
+    known = load(recipe, overrides(set_), input=input, output=output and str(output))
+    with Progress(people) as progress:
+        if prefect:
+            from cleanpipe.flows.clean import clean  # noqa: PLC0415 - only here
+
+            progress.say("starting a local Prefect server: 10 to 30 seconds")
+            folder = clean(str(recipe), overrides(set_), input, output and str(output), workers)
+            done = Run.load(folder)
+        else:
+            done = local(known, workers=workers, tell=progress.tell)
+    if json:
+        print_json({"run": str(done.folder), "stats": done.stats})
+    else:
+        show_run(Console(highlight=False), done)
+    return 0
+
+
+def overrides(pairs: tuple[str, ...]) -> dict[str, str]:
+    """`key=value` strings as a mapping."""
+    for pair in pairs:
+        if "=" not in pair:
+            raise RecipeError(f"--set {pair}: expected key=value, such as filter.words.low=40")
+    return dict(pair.split("=", 1) for pair in pairs)
+
+
+@app.command
+def why(run: Path, id: str, *, json: bool = False) -> int:  # noqa: A002 - a document's id
+    """Tell one document's story: what it measured, what dropped it, its text before and after.
+
+    Parameters
+    ----------
+    run
+        A run's folder, or an output folder (then its published run).
+    id
+        The document's id; all documents of that id are told.
+    json
+        Print the stories as JSON.
+    """
+    from cleanpipe.console import show_story  # noqa: PLC0415
+    from cleanpipe.outcome import Run  # noqa: PLC0415
+
+    stories = Run.load(run).why(id)
+    if json:
+        print_json(stories)
+    else:
+        for story in stories:
+            show_story(Console(highlight=False), story)
+    return 0
+
+
+@app.command
+def verify(output: Path, *, json: bool = False) -> int:
+    """Hash all files of the published run again, and check the books. Exit code 1 on a fault.
+
+    Parameters
+    ----------
+    output
+        The output folder.
+    json
+        Print the faults as JSON.
+    """
+    from cleanpipe.verify import faults_of  # noqa: PLC0415
+
+    faults = faults_of(output)
+    if json:
+        print_json({"faults": faults})
+    else:
+        for fault in faults:
+            people.print(fault, markup=False, style="red")
+        if not faults:
+            people.print(f"{output}: every file is as it was written, and the books balance")
+    return 1 if faults else 0
+
+
+@app.command
+def presets(*, json: bool = False) -> int:
+    """List the presets that a recipe can extend.
+
+    Parameters
+    ----------
+    json
+        Print them as JSON.
+    """
+    from cleanpipe.recipe import presets as known  # noqa: PLC0415
+
+    found = {name: str(path) for name, path in known().items()}
+    if json:
+        print_json(found)
+    else:
+        for name, path in found.items():
+            sys.stdout.write(f"{name}\t{path}\n")
+    return 0
+
+
+@app.command
+def schema() -> int:
+    """Print the JSON Schema of recipes, for editors."""
+    from cleanpipe.recipe import Recipe  # noqa: PLC0415
+
+    print_json(Recipe.model_json_schema())
+    return 0
+
+
+def print_json(value: Any) -> None:
+    """A result for machines."""
+    sys.stdout.write(orjson.dumps(value, option=orjson.OPT_INDENT_2, default=str).decode() + "\n")
+
+
+def _terminated(*_: object) -> NoReturn:
+    raise SystemExit(128 + signal.SIGTERM)
+
+
+def main() -> None:
+    """Run a verb; every error that is the user's to mend ends in one line and its exit code."""
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        code = app(result_action="return_value")
+    except CleanpipeError as error:
+        people.print(f"cleanpipe: {error}", markup=False, style="red", soft_wrap=True)
+        code = error.exit_code
+    except KeyboardInterrupt:
+        people.print("cleanpipe: stopped; run again to go on where it was")
+        code = 128 + signal.SIGINT
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,145 @@
+"""What people see at a terminal. Text from documents is shown as it is, never interpreted."""
+
+import time
+import unicodedata
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+from rich.table import Table
+from rich.text import Text
+
+from cleanpipe.outcome import Run
+from cleanpipe.summary import attrition, megabytes, share
+
+SECONDS_BETWEEN_LINES = 10.0
+LONGEST_SHOWN = 600
+
+
+class Progress:
+    """Bars on a terminal; elsewhere a line a step and one every ten seconds."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        self.bars = Bars(*columns, TimeRemainingColumn(), console=console, transient=True)
+        self.tasks: dict[str, Any] = {}
+        self.said = 0.0
+
+    def __enter__(self) -> Self:
+        if self.console.is_terminal:
+            self.bars.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.bars.stop()
+
+    def say(self, message: str) -> None:
+        """A line for people."""
+        self.console.print(message, markup=False)
+
+    def tell(self, step: str, done: int, total: int) -> None:
+        """How far a step is."""
+        if self.console.is_terminal:
+            if step not in self.tasks:
+                self.tasks[step] = self.bars.add_task(step, total=total)
+            self.bars.update(self.tasks[step], completed=done, total=total)
+        elif done == total or time.monotonic() - self.said > SECONDS_BETWEEN_LINES:
+            self.said = time.monotonic()
+            self.say(f"{step}: {done} of {total}")
+
+
+def visible(text: str) -> Text:
+    """A document's text for a terminal: control, bidi and zero-width characters as <U+XXXX>."""
+    shown = text[:LONGEST_SHOWN] + (" [...]" if len(text) > LONGEST_SHOWN else "")
+    parts = [
+        f"<U+{ord(char):04X}>" if unicodedata.category(char) in _HIDDEN and char != "\n" else char
+        for char in shown
+    ]
+    return Text("".join(parts))
+
+
+_HIDDEN = {"Cc", "Cf", "Co", "Cn", "Cs", "Zl", "Zp"}
+
+
+def show_run(console: Console, run: Run) -> None:
+    """The end of a run: where the result is, what was kept and dropped, and why."""
+    stats = run.stats
+    documents = stats["documents"]
+    table = Table("stage", "rule", "documents", "share", "text", box=None, pad_edge=False)
+    for column in table.columns[2:]:
+        column.justify = "right"
+    for row in attrition(stats):
+        label = Text(
+            row["stage"] or row["verdict"], style="bold" if row["verdict"] == "kept" else ""
+        )
+        part = share(row["documents"], documents["read"])
+        rule = visible(row["rule"] or "")
+        table.add_row(label, rule, f"{row['documents']:,}", part, megabytes(row["bytes"]))
+    console.print(table)
+    added = f", {documents['added']:,} extra copies added" if documents["added"] else ""
+    console.print(
+        f"\n{documents['read']:,} documents read = {documents['kept']:,} kept + "
+        f"{documents['dropped']:,} dropped + {documents['quarantined']:,} quarantined{added}; "
+        f"{documents['written']:,} written",
+    )
+    size = sum(path.stat().st_size for path in run.parts)
+    where = f"{len(run.parts)} parts, {megabytes(size)} on disk"
+    console.print(
+        f"clean parts   {run.output / 'data' / run.folder.name} ({where})", soft_wrap=True
+    )
+    console.print(f"report        {run.report}", soft_wrap=True)
+    console.print(f"why one went  cleanpipe why {run.output} ID", soft_wrap=True)
+
+
+def show_story(console: Console, story: dict[str, Any]) -> None:
+    """One document's story."""
+    verdict = story["verdict"]
+    head = Text.assemble(
+        (verdict["verdict"], "bold"),
+        " ",
+        visible(verdict["id"]),
+        f"  ({verdict['shard']}, row {verdict['row']})",
+    )
+    console.print(head)
+    if verdict["rule"]:
+        console.print(Text("  by ") + visible(_reason(verdict)))
+    for best in story.get("representative", []):
+        became = f"{best['verdict']}" + (
+            f" by {best['stage']}: {best['rule']}" if best["rule"] else ""
+        )
+        line = f"  gave way to {best['id']} (similarity {verdict['similarity']:.3f}), which was {became}"
+        console.print(visible(line))
+    for step in story.get("fixes", []):
+        console.print(Text("  fixed ") + visible(str(step)))
+    if story.get("rules"):
+        table = Table("rule", "value", "low", "high", "", box=None, pad_edge=False)
+        for rule in story["rules"]:
+            cells = (_number(rule[name]) for name in ("value", "low", "high"))
+            table.add_row(rule["rule"], *cells, Text("fails", "red") if rule["fails"] else "")
+        console.print(table)
+    if "before" in story and story["before"] != story["after"]:
+        console.print(Text("before:", "bold"), visible(story["before"]), sep="\n")
+    if "after" in story:
+        console.print(Text("text:", "bold"), visible(story["after"]), sep="\n")
+    console.print()
+
+
+def _reason(verdict: dict[str, Any]) -> str:
+    bounds = [
+        f"{name} {_number(verdict[name])}" for name in ("low", "high") if verdict[name] is not None
+    ]
+    value = "" if verdict["value"] is None else f" = {_number(verdict['value'])}"
+    limits = f" ({', '.join(bounds)})" if bounds else ""
+    return f"{verdict['stage']}: {verdict['rule']}{value}{limits}"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"

@@ -1,0 +1,267 @@
+"""Duplicates: equal texts by their hash, similar ones by MinHash bands and a verified comparison.
+
+Bands only say which documents to compare. What is dropped has at least the threshold's exact
+Jaccard similarity to a document that is kept (kernels.stars), and names it. Nothing here reads a
+text: bands come from the measures, shingle sets from compare.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from cleanpipe.errors import RecipeError
+from cleanpipe.kernels.stars import PAIR_COLUMNS, cluster_stars, perhaps_repeated
+
+Rows = npt.NDArray[np.int64]
+
+KEPT = -1
+"""What stands in `Clusters.duplicate_of` for a document that gives way to none."""
+COMPARED = 64
+"""Representatives that a band's bucket remembers, and that one document is compared with."""
+PLACE = ("key", "shard", "row")
+"""What decides between documents that are alike in every measure of `keep`."""
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Documents that share a band with another: near-duplicates, if the comparison says so."""
+
+    rows: Rows
+    """Their rows in the table, ascending."""
+    buckets: npt.NDArray[np.int32]
+    """(candidates, bands): documents of one bucket share that band; -1 where none does."""
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """What the comparison of candidates found: an entry a candidate."""
+
+    duplicate_of: Rows
+    """The candidate it gives way to (an index of candidates), KEPT (-1) for none."""
+    similarity: npt.NDArray[np.float64]
+    """Its exact Jaccard similarity to that one, NaN where it is kept."""
+    compared: Rows
+    """Representatives it was compared with."""
+    uncompared: Rows
+    """At most so many share a band with it, but were beyond the limit of comparisons."""
+    pairs: pl.DataFrame
+    """Compared pairs with at least half the threshold's similarity, by id and place."""
+
+
+def rank(table: pl.DataFrame, keep: tuple[str, ...]) -> Rows:
+    """The rows of a table from the one to keep first to the last.
+
+    `keep` names columns: the smaller value first, of '-name' the larger one; null comes last. Then
+    the document's chance (`key`) decides, then its place (`shard`, `row`).
+
+    >>> table = pl.DataFrame({"chars": [3, 9, 9], "id": ["a", "c", "b"], "key": [1, 2, 3]})
+    >>> rank(table.with_columns(shard=0, row=0), ("-chars", "id")).tolist()
+    [2, 1, 0]
+    """
+    names = [name.removeprefix("-") for name in keep]
+    for name in names:
+        if name not in table.columns:
+            raise RecipeError(
+                f"keep: {name!r} is no measure of these documents; choose of {table.columns}"
+            )
+    columns = [*names, *(name for name in PLACE if name not in names)]
+    descending = [name.startswith("-") for name in keep] + [False] * (len(columns) - len(names))
+    wanted = [
+        (pl.col(name).fill_nan(None) if table[name].dtype.is_float() else pl.col(name)).alias(
+            str(i)
+        )
+        for i, name in enumerate(columns)
+    ]
+    order = table.select(pl.arg_sort_by(wanted, descending=descending, nulls_last=True))
+    return order.to_series().to_numpy().astype(np.int64)
+
+
+class Near(BaseModel):
+    """Near-duplicates: documents whose sets of word n-grams overlap.
+
+    >>> Near().bands_and_rows(), round(Near().found(0.8), 3)
+    ((16, 8), 0.947)
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    ngram: Annotated[int, Field(ge=1, le=100)] = 5
+    """Words in a shingle. Fewer find texts that share vocabulary, more only literal copies."""
+    threshold: float = 0.8
+    """Exact Jaccard similarity from which a document is a duplicate. Lower drops more."""
+    recall: float = 0.95
+    """Share of the pairs right at the threshold that the bands find, to two decimals.
+    More recall means more candidates, whose texts are read once more; never a wrong drop."""
+    num_perm: Annotated[int, Field(ge=1, le=4096)] = 128
+    """Permutations of a signature. More give steeper bands, hence fewer candidates; time grows."""
+    keep: tuple[str, ...] = ("replacement_chars", "-chars", "id")
+    """Measures that choose the representative, the first one first: smaller is better, larger for
+    '-name'; `id` is the given one. The document's chance decides what they leave open."""
+
+    @field_validator("threshold", "recall")
+    @classmethod
+    def _is_share(cls, value: float) -> float:
+        if not 0 < value <= 1:
+            raise ValueError(f"{value} is out of range: expected more than 0 and at most 1")
+        return value
+
+    @field_validator("keep")
+    @classmethod
+    def _names_once(cls, keep: tuple[str, ...]) -> tuple[str, ...]:
+        names = [name.removeprefix("-") for name in keep]
+        if "" in names or len(set(names)) < len(names):
+            raise ValueError(f"{list(keep)} names a measure twice or none: expected each name once")
+        return keep
+
+    @model_validator(mode="after")
+    def _can_reach_recall(self) -> "Near":
+        best = _found(self.threshold, self.num_perm, 1)
+        if round(best, 2) < self.recall:
+            raise ValueError(
+                f"recall {self.recall} cannot be reached at threshold {self.threshold} with "
+                f"{self.num_perm} permutations: at most {best:.2f}; lower recall, or raise "
+                "threshold or num_perm"
+            )
+        return self
+
+    def bands_and_rows(self) -> tuple[int, int]:
+        """Bands and minima a band: the most rows whose recall at the threshold is as asked.
+
+        Recall is rounded to two decimals, so that 0.8 and 128 give 16 bands of 8, which find 94.7 %
+        of the pairs right at the threshold, and not 18 of 7 with more than twice the candidates.
+        """
+        return next(
+            (self.num_perm // rows, rows)
+            for rows in range(self.num_perm, 0, -1)
+            if round(_found(self.threshold, self.num_perm // rows, rows), 2) >= self.recall
+        )
+
+    def found(self, similarity: float) -> float:
+        """The chance that two documents of this Jaccard similarity share a band."""
+        return _found(similarity, *self.bands_and_rows())
+
+    def candidates(
+        self, bands: Iterator[npt.NDArray[np.uint64]], eligible: npt.NDArray[np.integer[Any]]
+    ) -> Candidates:
+        """The eligible rows that share a band with another eligible one.
+
+        `bands` yields one band at a time, its hash for each row of the table: memory holds one
+        band's hashes, and 12 bytes for each document in each bucket that it shares.
+        """
+        members: list[Rows] = []
+        numbers: list[npt.NDArray[np.int32]] = []
+        count = 0
+        for band in bands:
+            order, starts = _groups(band[eligible])
+            members.append(eligible[order].astype(np.int64))
+            numbers.append((np.cumsum(starts) + (count - 1)).astype(np.int32))
+            count += int(starts.sum())
+        rows = np.unique(np.concatenate([np.zeros(0, np.int64), *members]))
+        buckets = np.full((len(rows), len(members)), -1, np.int32)
+        for band_number, (own, bucket) in enumerate(zip(members, numbers, strict=True)):
+            buckets[np.searchsorted(rows, own), band_number] = bucket
+        return Candidates(rows, buckets)
+
+    def clusters(
+        self,
+        table: pl.DataFrame,
+        candidates: Candidates,
+        set_offsets: npt.NDArray[np.int64],
+        hashes: npt.NDArray[np.uint64],
+    ) -> Clusters:
+        """Star clusters of the candidates around the documents that `keep` prefers.
+
+        `table` has the candidates' rows in their order: id, key, shard, row and the measures of
+        `keep`; `set_offsets` and `hashes` are their shingle sets (kernels.jaccard). A document is a
+        member if intersection / union, divided once in float64, is at least the threshold.
+        """
+        order = rank(table, self.keep)
+        # Bands made for the threshold find one in a hundred pairs that are half as similar: such
+        # pairs tell nothing about another threshold, and could be 64 a document.
+        best, both, union, compared, uncompared, pairs = cluster_stars(
+            order,
+            candidates.buckets,
+            set_offsets,
+            hashes,
+            self.threshold,
+            COMPARED,
+            self.threshold / 2,
+        )
+        kept = best == np.arange(len(best))
+        return Clusters(
+            duplicate_of=np.where(kept, KEPT, best),
+            similarity=np.where(kept, np.nan, both / np.maximum(union, 1)),
+            compared=compared,
+            uncompared=uncompared,
+            pairs=_pairs(table, pairs),
+        )
+
+
+def _groups(hashes: npt.NDArray[np.uint64]) -> tuple[Rows, npt.NDArray[np.bool_]]:
+    """The indices of hashes that occur more than once, equal ones together; where each begins."""
+    order = perhaps_repeated(hashes)
+    order = order[np.argsort(hashes[order])]
+    ordered = hashes[order]
+    same = ordered[1:] == ordered[:-1]
+    starts = np.ones(len(order), np.bool_)
+    starts[1:] = ~same
+    alone = starts.copy()
+    alone[:-1] &= ~same
+    return order[~alone], starts[~alone]
+
+
+def _found(similarity: float, bands: int, rows: int) -> float:
+    return float(1 - (1 - similarity**rows) ** bands)
+
+
+def _pairs(table: pl.DataFrame, pairs: npt.NDArray[np.int64]) -> pl.DataFrame:
+    """The compared pairs by id and place, in the order of places."""
+    frame = pl.DataFrame(pairs, schema=list(PAIR_COLUMNS))
+    places = table.select("id", "shard", "row")
+    own = places[frame["document"]]
+    other = places[frame["representative"]].select(
+        pl.col("id").alias("representative"),
+        pl.col("shard").alias("representative_shard"),
+        pl.col("row").alias("representative_row"),
+    )
+    similarity = (pl.col("intersection") / pl.col("union")).alias("similarity")
+    counts = frame.select("shared_bands", "intersection", "union", similarity)
+    named = pl.concat([own, other, counts], how="horizontal")
+    return named.sort("shard", "row", "representative_shard", "representative_row")
+
+
+class Dedup(BaseModel):
+    """Which of equal and of similar documents stay."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    exact: bool = True
+    """Keep one of the documents whose normalized texts are equal."""
+    near: Near | None = Near()
+    """Keep one of similar documents, too; null compares nothing and is faster."""
+
+    def exact_duplicates(self, table: pl.DataFrame) -> Rows:
+        """For each row the one that stands for its text: itself, or the best of equal ones.
+
+        Texts are equal if their 128-bit hashes (text_lo, text_hi) are, which are made with the
+        output folder's seed.
+        """
+        best = np.arange(table.height)
+        low, high = table["text_lo"].to_numpy(), table["text_hi"].to_numpy()
+        rows = np.sort(_groups(low)[0])
+        if len(rows) == 0:
+            return best
+        # Equal texts have equal measures, so that only what is no measure can differ.
+        preferred = rows[rank(table[rows], self.near.keep if self.near else ("id",))]
+        grouped = preferred[np.lexsort((high[preferred], low[preferred]))]  # stable: the best first
+        differs = np.ones(len(grouped), np.bool_)
+        differs[1:] = (low[grouped][1:] != low[grouped][:-1]) | (
+            high[grouped][1:] != high[grouped][:-1]
+        )
+        best[grouped] = grouped[differs][np.cumsum(differs) - 1]
+        return best

@@ -1,0 +1,321 @@
+"""Rules over measures -> verdicts. All rules are evaluated for all documents; no text is read.
+
+A rule is a measure with bounds, so filtering again with other bounds costs seconds. Every rule's
+result is kept, not only the first failure: that is how the books can say which rule drops
+documents that no other rule would drop.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Self
+
+import polars as pl
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
+from pydantic_core import CoreSchema
+
+from cleanpipe import where
+from cleanpipe.kernels import scan
+from cleanpipe.nearest import did_you_mean
+
+MEASURES: Mapping[str, pl.DataType] = {
+    **dict.fromkeys(scan.INTEGERS, pl.Int64()),
+    **dict.fromkeys((name for name, _, _ in scan.DERIVED), pl.Float64()),
+    "window_entropy_min": pl.Float64(),
+    "lang": pl.String(),
+    "lang_score": pl.Float64(),
+}
+"""Every measure of a document, and its type in the table of measures."""
+
+OF_LANGUAGE = ("lang", "lang_score")
+"""The measures that only `measure.language: true`, or the input's own columns, give."""
+
+REASON_SCHEMA = {"rule": pl.String, "value": pl.Float64, "low": pl.Float64, "high": pl.Float64}
+
+_NO_LANGUAGE = "no language is measured: set measure.language: true or give the input a lang column"
+
+Bound = Annotated[float, Field(allow_inf_nan=False)] | None
+
+
+def known_measure(name: str) -> str:
+    """The name, if it is one of a measure that can have bounds.
+
+    Errors: ValueError, with the nearest name.
+    """
+    if name not in MEASURES:
+        raise ValueError(f"no such measure{did_you_mean(name, MEASURES)}")
+    if MEASURES[name] == pl.String:
+        raise ValueError(f"is a word, not a number: write where: \"{name} IN ('en', 'de')\"")
+    return name
+
+
+def _in_order(low: float | None, high: float | None) -> None:
+    if low is not None and high is not None and low > high:
+        raise ValueError(f"low {low:g} is above high {high:g}: no document could pass")
+
+
+class Bounds(BaseModel):
+    """The values that pass, both ends included; a bound left out or null does not limit."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    low: Bound = None
+    """The smallest value that passes."""
+    high: Bound = None
+    """The largest value that passes."""
+
+
+class Rule(Bounds):
+    """Bounds of one measure. A document without that measure (null) passes.
+
+    >>> rule = Rule(low=50, high=1000, by_lang={"ja": {"low": 30}})
+    >>> rule.by_lang["ja"]
+    Bounds(low=30.0, high=1000.0)
+    """
+
+    by_lang: dict[str, Bounds] = {}
+    """Other bounds for some languages; the bound that is left out there is the rule's own, and
+    `null` lifts it. For measures whose scale depends on the script, such as words."""
+    langs: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    """The only languages the rule applies to: all others, and documents whose language is not
+    known, pass. For measures that mean nothing elsewhere, such as English stop words."""
+
+    @field_validator("by_lang")
+    @classmethod
+    def _inherit(cls, by_lang: dict[str, Bounds], info: ValidationInfo) -> dict[str, Bounds]:
+        own = {side: info.data.get(side) for side in ("low", "high")}
+        filled = {}
+        for lang, bounds in by_lang.items():
+            if not bounds.model_fields_set:
+                raise ValueError(f"{lang} has no bound: give low or high, or null to lift one")
+            filled[lang] = Bounds(**{**own, **bounds.model_dump(exclude_unset=True)})
+            try:
+                _in_order(filled[lang].low, filled[lang].high)
+            except ValueError as error:
+                raise ValueError(f"{lang}: {error}") from None
+        return filled
+
+    @model_validator(mode="after")
+    def _can_decide(self) -> Self:
+        _in_order(self.low, self.high)
+        everywhere: tuple[Bounds, ...] = (self, *self.by_lang.values())
+        if all(bounds.low is None and bounds.high is None for bounds in everywhere):
+            raise ValueError("has no bound: give low or high, or leave the rule out")
+        unreached = [] if self.langs is None else [x for x in self.by_lang if x not in self.langs]
+        if unreached:
+            raise ValueError(f"by_lang has {unreached[0]!r}, which is not among langs")
+        return self
+
+    def needs_lang(self) -> bool:
+        """Whether the rule asks for a document's language."""
+        return bool(self.langs or self.by_lang)
+
+    def bound(self, side: str) -> pl.Expr:
+        """`low` or `high` as it applies to each document."""
+        own: float | None = getattr(self, side)
+        others = {lang: getattr(bounds, side) for lang, bounds in self.by_lang.items()}
+        if all(other == own for other in others.values()):
+            return pl.lit(own, dtype=pl.Float64)
+        return _LANG.replace_strict(
+            list(others), list(others.values()), default=own, return_dtype=pl.Float64
+        )
+
+    def fails(self, name: str) -> pl.Expr:
+        """Whether the rule drops a document by its measure `name`; never null."""
+        value = _value(name)
+        outside = (value < self.bound("low")).fill_null(value=False) | (
+            value > self.bound("high")
+        ).fill_null(value=False)
+        return outside if self.langs is None else outside & _is_one_of(self.langs)
+
+
+_LANG = pl.col("lang").cast(pl.String)
+
+
+def _is_one_of(langs: tuple[str, ...]) -> pl.Expr:
+    return _LANG.is_in(list(langs)).fill_null(value=False)
+
+
+def _value(name: str) -> pl.Expr:
+    return pl.col(name).cast(pl.Float64).fill_nan(None)
+
+
+class Filter(BaseModel):
+    """Rules by measure, in the order in which they are named to be the reason of a drop.
+
+    In a recipe the measures stand directly under `filter`, beside `where`; `false` or `null` in
+    place of bounds switches off a rule that a preset brings.
+
+    >>> chosen = Filter(words={"low": 3}, where="lang = 'en'")
+    >>> table = pl.DataFrame({"words": [2, 9, 9], "lang": ["en", "en", None]})
+    >>> chosen.failures(table).rows()
+    [(True, False), (False, False), (False, True)]
+    >>> chosen.verdicts(table, chosen.failures(table))["rule"].to_list()
+    ['words', None, 'where']
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rules: dict[Annotated[str, AfterValidator(known_measure)], Rule] = {}
+    """The bounds of each measure."""
+    where: str | None = None
+    """A SQL predicate over measures and the input's columns, true for documents to keep; null
+    counts as false. It is evaluated by Polars, and can read nothing but the document's row."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather(cls, given: object) -> object:
+        if not isinstance(given, Mapping):
+            return given
+        named = {name: rule for name, rule in given.items() if name != "where"}
+        rules = {
+            name: rule
+            for name, rule in named.items()
+            if name not in MEASURES or (rule is not None and rule is not False)
+        }
+        predicate = given.get("where")
+        return {"rules": rules, "where": None if predicate is False else predicate}
+
+    @field_validator("where")
+    @classmethod
+    def _is_pure(cls, predicate: str | None) -> str | None:
+        if predicate is not None:
+            where.expression(predicate)
+        return predicate
+
+    @model_serializer
+    def _flat(self) -> dict[str, Any]:
+        return {
+            **{name: rule.model_dump() for name, rule in self.rules.items()},
+            "where": self.where,
+        }
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """The form that recipes have: measures directly under `filter`."""
+        schema = handler.resolve_ref_schema(handler(core))
+        properties = schema["properties"]
+        rule = properties.pop("rules")["additionalProperties"]
+        off = [{"const": False}, {"type": "null"}]
+        for name, kind in MEASURES.items():
+            if kind != pl.String:
+                properties[name] = {"anyOf": [rule, *off]}
+        schema["additionalProperties"] = False
+        return schema
+
+    def columns(self) -> tuple[str, ...]:
+        """What a table must hold for the rules: measures, `lang` where asked for, and columns."""
+        names = dict.fromkeys(self.rules)
+        if any(rule.needs_lang() for rule in self.rules.values()):
+            names["lang"] = None
+        return tuple(names | dict.fromkeys(self._predicate_names()))
+
+    def _predicate_names(self) -> tuple[str, ...]:
+        return () if self.where is None else where.names(self.where)
+
+    def problems(self, columns: Mapping[str, pl.DataType]) -> Iterator[str]:
+        """What keeps the rules from being evaluated on a table of these columns.
+
+        >>> list(Filter(where="url LIKE '%.org'").problems({"words": pl.Int64()}))
+        ["filter.where: 'url' is neither a measure nor a column"]
+        """
+        for name, rule in self.rules.items():
+            if rule.needs_lang() and "lang" not in columns:
+                wants = "has bounds by language"
+                if rule.langs is not None:
+                    wants = f"applies to langs [{', '.join(rule.langs)}]"
+                yield f"filter.{name} {wants}, but {_NO_LANGUAGE}"
+            elif name not in columns:
+                yield f"filter.{name} has bounds, but {_NO_LANGUAGE}"
+        if self.where is not None:
+            try:
+                where.check(self.where, columns)
+            except ValueError as error:
+                yield f"filter.where: {error}"
+
+    def failures(self, table: pl.DataFrame) -> pl.DataFrame:
+        """One Boolean column for each rule, true where it fails; every rule for every document.
+
+        `table` holds `columns()`, a row for each document. The predicate's column is `where`.
+        """
+        failed = table.select(rule.fails(name).alias(name) for name, rule in self.rules.items())
+        if self.where is None:
+            return failed
+        read = {name: table.schema[name] for name in self._predicate_names()}
+        passed = table.with_columns(*where.signed(read)).with_columns(where.expression(self.where))
+        return pl.DataFrame([*failed.get_columns(), ~passed["where"]])
+
+    def verdicts(self, table: pl.DataFrame, failures: pl.DataFrame) -> pl.DataFrame:
+        """The first rule that each document fails, its value, and the bounds for its language.
+
+        Columns rule, value, low, high; all null for a document that passes, and the last three
+        for `where`, which has no bounds.
+        """
+        flags = {name: f"fails {name}" for name in failures.columns}
+        frame = table.select(name for name in self.columns() if name in table.columns)
+        frame = frame.with_columns(failures[name].alias(flag) for name, flag in flags.items())
+        chains = dict.fromkeys(REASON_SCHEMA, pl.lit(None))
+        for name, flag in reversed(flags.items()):
+            rule = self.rules.get(name)
+            found = {"rule": pl.lit(name)}
+            if rule is not None:
+                found |= {side: rule.bound(side) for side in ("low", "high")}
+                found["value"] = _value(name)
+            for column, later in chains.items():
+                reason = found.get(column, pl.lit(None))
+                chains[column] = pl.when(flag).then(reason).otherwise(later)
+        if not flags:
+            return pl.DataFrame(schema=REASON_SCHEMA).clear(table.height)
+        return frame.select(
+            chain.cast(REASON_SCHEMA[column]).alias(column) for column, chain in chains.items()
+        )
+
+    def counts(self, failures: pl.DataFrame) -> list[dict[str, Any]]:
+        """How many documents each rule fails, fails first, and fails as the only one.
+
+        >>> Filter().counts(pl.DataFrame({"words": [True, True], "lines": [False, True]}))[1]
+        {'rule': 'lines', 'failed': 1, 'first': 0, 'alone': 0}
+        """
+        rows = []
+        before, times = (pl.repeat(0, failures.height, dtype=pl.Int32, eager=True) for _ in "..")
+        for failed in failures:
+            times += failed.cast(pl.Int32)
+        for failed in failures:
+            rows.append(
+                {
+                    "rule": failed.name,
+                    "failed": int(failed.sum()),
+                    "first": int((failed & (before == 0)).sum()),
+                    "alone": int((failed & (times == 1)).sum()),
+                }
+            )
+            before += failed.cast(pl.Int32)
+        return rows
+
+    def bounds(self) -> dict[str, dict[str, Any]]:
+        """Each rule's bounds as plain values; `where` has its predicate instead."""
+        known: dict[str, dict[str, Any]] = {n: r.model_dump() for n, r in self.rules.items()}
+        return known | ({} if self.where is None else {"where": {"where": self.where}})
+
+    def explain(self, table: pl.DataFrame) -> list[dict[str, Any]]:
+        """Every rule for one document (a table of one row): its value, bounds, and if it fails."""
+        failed = self.failures(table)
+        lines = []
+        for name in failed.columns:
+            rule = self.rules.get(name)
+            line: dict[str, Any] = {"rule": name, "value": None, "low": None, "high": None}
+            if rule is not None:
+                bounds = (rule.bound(side).alias(side) for side in ("low", "high"))
+                line |= table.select(_value(name).alias("value"), *bounds).row(0, named=True)
+            lines.append({**line, "fails": bool(failed[name][0])})
+        return lines

@@ -1,0 +1,72 @@
+"""What makes a run the same run: its resolved recipe, its inputs' bytes, its versions, its seed."""
+
+import importlib.metadata
+import platform
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+
+from cleanpipe import store
+from cleanpipe.corpus import Shard, ShardIndex
+from cleanpipe.errors import RecipeError
+from cleanpipe.recipe import Recipe
+
+VERSIONED = ("cleanpipe", "fasttext-predict", "ftfy", "numba", "numpy", "polars", "pyarrow")
+"""The packages whose versions may change a byte of the output."""
+
+
+def versions() -> dict[str, str]:
+    """The versions that the bytes of the output may depend on."""
+    known = {name: importlib.metadata.version(name) for name in VERSIONED}
+    return {**known, "python": platform.python_version()}
+
+
+def draw_seed(control: Path, wanted: int | None) -> int:
+    """The seed of an output folder: drawn or given once, and written before any other file.
+
+    It keys every draw and every hash. It is kept from other users: who knows it could craft
+    texts that collide.
+    """
+    path = control / "seed"
+    if path.exists():
+        seed = int(path.read_text(encoding="ascii"))
+        if wanted is not None and wanted != seed:
+            raise RecipeError(
+                f"seed is {wanted} in the recipe, but {control.parent} was begun with another; "
+                "take seed out of the recipe, or choose a new output folder"
+            )
+        return seed
+    seed = secrets.randbits(64) if wanted is None else wanted
+    store.write_file(path, lambda file: file.write(str(seed).encode()) and None, private=True)
+    return seed
+
+
+def choose_run(
+    control: Path, recipe: Recipe, shards: Sequence[Shard], indexes: Sequence[ShardIndex]
+) -> Path:
+    """The folder of the newest unpublished run that is the same run, or of the next number."""
+    hashes = {shards[index.shard].name: index.content_hash for index in indexes}
+    identity = {
+        "recipe": recipe.identity(),
+        "inputs": hashes,
+        "versions": versions(),
+        "seed": recipe.seed,
+    }
+    numbers = sorted(int(path.name) for path in (control / "runs").glob("[0-9]*"))
+    newest = control / "runs" / f"{numbers[-1] if numbers else 0:04d}"
+    if newest.name not in published(control) and (newest / "identity.json").exists():
+        known = store.read_json(newest / "identity.json")
+        if store.canonical(known) == store.canonical(identity):
+            return newest
+    folder = control / "runs" / f"{int(newest.name) + 1:04d}"
+    text = recipe.dump().encode()
+    store.write_file(folder / "recipe.yaml", lambda file: file.write(text) and None)
+    inputs = [{"shard": s.to_json(), "xxh3_128": hashes[s.name]} for s in shards]
+    store.write_json(folder / "inputs.json", inputs)
+    store.write_json(folder / "identity.json", identity, private=True)
+    return folder
+
+
+def published(control: Path) -> set[str]:
+    """The numbers of all runs that HEAD ever pointed at."""
+    return {store.read_json(path)["run"] for path in control.glob("manifest-*.json")}

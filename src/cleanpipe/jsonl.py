@@ -1,0 +1,225 @@
+"""JSON lines -> columns. One bad line is one line of quarantine."""
+
+from collections.abc import Iterator, Sequence
+from itertools import accumulate, chain
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+import pyarrow as pa
+
+from cleanpipe import batch
+from cleanpipe.batch import Bad, Parsed, Place, positions
+from cleanpipe.bytestream import ByteStream
+from cleanpipe.lines import TooLong, lines_in, too_long, whole_records
+
+MAX_COLUMNS = 1_000
+"""Distinct keys of a batch: every key is a column, with a cell for every document."""
+MAX_CELLS = 20_000_000
+"""Columns times documents; documents that all have all keys never come near it (6 bytes a cell)."""
+MAX_DEPTH = 32
+"""Deeper values are kept as JSON text: writers of Parquet recurse."""
+
+NOT_ARROW = (pa.ArrowException, OverflowError, TypeError, ValueError)
+
+
+def read_jsonl(
+    stream: ByteStream,
+    stop: int,
+    text: str,
+    chunk: int,
+    wanted: npt.NDArray[np.uint64] | None,
+    place: Place,
+) -> Iterator[Parsed]:
+    """Batches of about `chunk` bytes; with `wanted` rows, other lines are not parsed."""
+    for piece in whole_records(stream, stop, lines_in, chunk, batch.MAX_RECORD):
+        place.offset = piece.offset
+        if isinstance(piece, TooLong):
+            yield too_long(piece, place.row)
+            place.row += 1
+            continue
+        lines = piece.data.split(b"\n")
+        if not lines[-1]:
+            lines.pop()
+        if wanted is None:
+            yield _parse(lines, range(len(lines)), text, place)
+        else:
+            inside = positions(wanted, place.row, len(lines))
+            if inside:
+                yield _parse(lines, inside, text, place)
+        place.row += len(lines)
+        place.offset += len(piece.data)
+
+
+def _parse(lines: list[bytes], chosen: Sequence[int], text: str, place: Place) -> Parsed:
+    loads = orjson.loads
+    found: list[dict[str, Any]] = []
+    kept: list[int] = []
+    bad: list[tuple[int, str, str]] = []
+    for i in chosen:
+        try:
+            record = loads(lines[i])
+        except orjson.JSONDecodeError as error:
+            if lines[i].strip():
+                bad.append((i, *_reason(lines[i], error)))
+            continue
+        if type(record) is dict:
+            found.append(record)
+            kept.append(i)
+        else:
+            bad.append((i, "not_an_object", f"a JSON {type(record).__name__}"))
+    longest = batch.MAX_RECORD
+    if sum(map(len, lines)) > longest and any(len(lines[i]) > longest for i in kept):
+        _take_out(found, kept, bad, _too_long(lines, kept))
+    texts = [record.pop(text, None) for record in found]
+    try:
+        array = pa.array(texts, pa.large_string())
+    except NOT_ARROW:
+        wrong = {
+            i: ("text_is_not_a_string", f"{text!r} is a JSON {type(value).__name__}")
+            for i, value in enumerate(texts)
+            if not (value is None or type(value) is str)
+        }
+        texts = [value for i, value in enumerate(texts) if i not in wrong]
+        _take_out(found, kept, bad, wrong)
+        array = pa.array(texts, pa.large_string())
+    crowded = _crowded(found)
+    if crowded:
+        array = array.take([i for i in range(len(found)) if i not in crowded])
+        _take_out(found, kept, bad, crowded)
+    try:
+        names, columns = _columns(found)
+    except orjson.JSONEncodeError:
+        deep = {place: _TOO_DEEP for place, record in enumerate(found) if _too_deep(record)}
+        array = array.take([place for place in range(len(found)) if place not in deep])
+        _take_out(found, kept, bad, deep)
+        names, columns = _columns(found)
+    rows = np.array(kept, dtype=np.uint64) + np.uint64(place.row)
+    return Parsed(names, columns, array, rows, _located(lines, bad, place))
+
+
+def _columns(found: list[dict[str, Any]]) -> tuple[list[str], list[pa.Array]]:
+    names = list(dict.fromkeys(chain.from_iterable(found)))
+    return names, [json_column([record.get(name) for record in found]) for name in names]
+
+
+_TOO_DEEP = "too_deep", "a column is nested over 254 deep, which orjson cannot write again"
+
+
+def _too_deep(record: dict[str, Any]) -> bool:
+    try:
+        orjson.dumps(record)
+    except orjson.JSONEncodeError:
+        return True
+    return False
+
+
+def _reason(line: bytes, error: orjson.JSONDecodeError) -> tuple[str, str]:
+    if len(line) > batch.MAX_RECORD:
+        return "too_long", f"longer than {batch.MAX_RECORD:,} bytes"
+    try:
+        line.decode()
+    except UnicodeDecodeError as wrong:
+        return "not_utf8", f"{wrong.reason} at byte {wrong.start}"
+    # 1,024: orjson's own limit
+    return ("too_deep" if "depth limit" in error.msg else "not_json"), error.msg
+
+
+def _too_long(lines: list[bytes], kept: list[int]) -> dict[int, tuple[str, str]]:
+    reason = "too_long", f"longer than {batch.MAX_RECORD:,} bytes"
+    return {place: reason for place, i in enumerate(kept) if len(lines[i]) > batch.MAX_RECORD}
+
+
+def _crowded(found: list[dict[str, Any]]) -> dict[int, tuple[str, str]]:
+    """The records whose keys would make too many columns of the batch."""
+    limit = min(MAX_COLUMNS, MAX_CELLS // max(len(found), 1))
+    if len(set(chain.from_iterable(found))) <= limit:
+        return {}
+    keys: set[str] = set()
+    crowded = {}
+    for place, record in enumerate(found):
+        if len(keys | record.keys()) > limit:
+            crowded[place] = "too_many_columns", f"more than {limit:,} keys with its batch's"
+        else:
+            keys |= record.keys()
+    return crowded
+
+
+def _take_out(
+    found: list[dict[str, Any]],
+    kept: list[int],
+    bad: list[tuple[int, str, str]],
+    wrong: dict[int, tuple[str, str]],
+) -> None:
+    bad.extend((kept[place], *why) for place, why in wrong.items())
+    found[:] = [record for place, record in enumerate(found) if place not in wrong]
+    kept[:] = [i for place, i in enumerate(kept) if place not in wrong]
+
+
+def _located(lines: list[bytes], bad: list[tuple[int, str, str]], place: Place) -> list[Bad]:
+    if not bad:
+        return []
+    starts = list(accumulate((len(line) + 1 for line in lines), initial=place.offset or 0))
+    return [
+        Bad(place.row + i, starts[i], reason, detail, lines[i]) for i, reason, detail in sorted(bad)
+    ]
+
+
+def json_column(values: list[Any]) -> pa.Array:
+    """A column of what JSON gave; values of unlike types become text, each as JSON.
+
+    Strings stay as they are, so that a column does not depend on which documents stand beside.
+
+    >>> json_column([1, "a", None, [True]]).to_pylist()
+    ['1', 'a', None, '[true]']
+    """
+    types = set(map(type, values)) - {type(None)}
+    nested = bool(types & {dict, list})
+    if (len(types) == 1 or types == {int, float}) and not (nested and _unwieldy(values)):
+        try:
+            array = pa.array(values)
+        except NOT_ARROW:
+            return _as_json(values)
+        if not nested:
+            return array
+        if pa.types.is_struct(array.type) and not array.type.num_fields:
+            return pa.nulls(len(values))  # no document says more than {}
+        return _as_json(values) if _has_empty_struct(array.type) else array
+    return _as_json(values) if types else pa.nulls(len(values))
+
+
+def _as_json(values: list[Any]) -> pa.Array:
+    return pa.array(
+        [
+            value if value is None or type(value) is str else orjson.dumps(value).decode()
+            for value in values
+        ],
+        pa.string(),
+    )
+
+
+def _unwieldy(values: list[Any]) -> bool:
+    """Whether a column of these would break a limit; never holds more than MAX_CELLS itself."""
+    fields = cells = 0
+    levels = [(values, 0)]
+    while levels:
+        level, depth = levels.pop()
+        items = [item for value in level if type(value) is list for item in value]
+        objects = [value for value in level if type(value) is dict]
+        keys = set(chain.from_iterable(objects))
+        fields += len(keys)
+        cells += len(items) + len(keys) * len(objects)
+        if fields > MAX_COLUMNS or cells > MAX_CELLS or depth > MAX_DEPTH:
+            return True
+        if items:
+            levels.append((items, depth + 1))
+        levels.extend(([value.get(key) for value in objects], depth + 1) for key in keys)
+    return False
+
+
+def _has_empty_struct(type_: pa.DataType) -> bool:
+    """Parquet cannot hold a struct without fields."""
+    if pa.types.is_struct(type_) and not type_.num_fields:
+        return True
+    return any(_has_empty_struct(type_.field(i).type) for i in range(type_.num_fields))

@@ -1,0 +1,115 @@
+"""The one walk over a block's texts: every count, and the MinHash signatures, from the same tokens."""
+
+import numpy as np
+from numba import njit
+
+from cleanpipe.kernels.counts import Count, count_text, stop_words
+from cleanpipe.kernels.hashing import text_keys
+from cleanpipe.kernels.minhash import signature
+from cleanpipe.kernels.repetition import cut, number_tokens, repeated_ngrams, repeated_pieces
+from cleanpipe.kernels.stability import repeats, window_entropy
+
+COUNTS: tuple[str, ...] = tuple(count.name.lower() for count in Count)
+
+# Measures that are counts.
+INTEGERS: tuple[str, ...] = (
+    "bytes",
+    "chars",
+    "words",
+    "lines",
+    "paragraphs",
+    "sentences",
+    "stop_words",
+    "max_word_length",
+    "replacement_chars",
+    "control_chars",
+    "repeat_run",
+    "repeat_tokens",
+)
+
+# Measures that are one count over another: (measure, above, below).
+DERIVED: tuple[tuple[str, str, str], ...] = (
+    ("mean_word_length", "word_chars", "words"),
+    ("hash_word_ratio", "hashes", "pretokens"),
+    ("ellipsis_word_ratio", "ellipses", "pretokens"),
+    ("bullet_line_frac", "bullet_lines", "lines"),
+    ("ellipsis_line_frac", "ellipsis_lines", "lines"),
+    ("alpha_word_frac", "alpha_tokens", "pretokens"),
+    ("dup_line_frac", "dup_lines", "line_pieces"),
+    ("dup_para_frac", "dup_paras", "paragraphs"),
+    ("dup_line_char_frac", "dup_line_chars", "chars"),
+    ("dup_para_char_frac", "dup_para_chars", "chars"),
+    *((f"top_{n}gram_char_frac", f"top_{n}gram_chars", "chars") for n in (2, 3, 4)),
+    *((f"dup_{n}gram_char_frac", f"dup_{n}gram_chars", "chars") for n in (5, 6, 7, 8, 9, 10)),
+    ("digit_char_frac", "digits", "chars"),
+    ("upper_char_frac", "uppers", "chars"),
+    ("punct_char_frac", "puncts", "chars"),
+    ("space_char_frac", "spaces", "chars"),
+    ("non_ascii_frac", "non_ascii", "chars"),
+)
+
+LINE_KEY = np.uint64(0x6C696E6573)  # lines are compared within one text: any key does
+
+
+@njit(cache=True, nogil=True)
+def scan(offsets, data, ngram, a, b):
+    """(counts, signatures) of the texts data[offsets[i]:offsets[i + 1]], one row a text.
+
+    `counts` is int64 with a column for each of COUNTS. `signatures` is u32 with a column for each
+    of the permutations `a`, `b` (kernels.minhash.permutations), over shingles of `ngram` folded
+    words; without permutations it has no columns and costs nothing. The texts are valid UTF-8.
+    """
+    texts = len(offsets) - 1
+    counts = np.zeros((texts, len(COUNTS)), np.int64)
+    signatures = np.empty((texts, len(a)), np.uint32)
+    longest = 0
+    for i in range(texts):
+        longest = max(longest, offsets[i + 1] - offsets[i])
+    if longest >= 1 << 31:
+        raise ValueError("a text has 2 GiB or more: split it into documents")
+    # A token and a newline need a byte each. Pages that no text touches cost nothing.
+    room = longest + 1
+    hashes = np.empty(room, np.uint64)
+    words = np.empty(room, np.uint64)
+    ends = np.empty(room, np.int32)
+    breaks = np.empty(room, np.int64)
+    chars_at = np.empty(room, np.int32)
+    ids = np.empty(room, np.int32)
+    times = np.empty(room, np.int32)
+    first = np.empty(room, np.int32)
+    at = np.empty(room, np.int32)
+    numbers = np.empty(room, np.int32)
+    begins = np.empty(room, np.int64)
+    stops = np.empty(room, np.int64)
+    table = np.empty(6 * room + 8, np.uint64)
+    marks = np.empty(8 * room, np.uint8)
+    keys = text_keys(LINE_KEY)
+    for i in range(texts):
+        start = offsets[i]
+        stop = offsets[i + 1]
+        row = counts[i]
+        tokens, word_count, newlines, begin, end, begin_char, end_char = count_text(
+            data, start, stop, row, hashes, words, ends, breaks, chars_at
+        )
+        if len(a):
+            signature(words, word_count, ngram, a, b, signatures[i])
+
+        whole = (start, stop, 0, row[Count.CHARS])
+        pieces = cut(breaks, chars_at, newlines, 1, whole, begins, stops, at)
+        row[Count.LINE_PIECES] = pieces
+        row[Count.DUP_LINES], row[Count.DUP_LINE_CHARS] = repeated_pieces(
+            data, pieces, begins, stops, at, table, keys
+        )
+        stripped = (begin, end, begin_char, end_char)
+        pieces = cut(breaks, chars_at, newlines, 2, stripped, begins, stops, at)
+        row[Count.PARAGRAPHS] = pieces if tokens else 0
+        row[Count.DUP_PARAS], row[Count.DUP_PARA_CHARS] = repeated_pieces(
+            data, pieces, begins, stops, at, table, keys
+        )
+
+        distinct = number_tokens(hashes, tokens, table, ids, times)
+        row[Count.STOP_WORDS] = stop_words(hashes, distinct)
+        repeated_ngrams(ids, tokens, ends, times, row, table, at, numbers, hashes, marks)
+        repeats(ids, tokens, distinct, first, row)
+        window_entropy(ids, tokens, distinct, times, row)
+    return counts, signatures

@@ -1,0 +1,118 @@
+"""The ledger: one line for every document read, and the proof that the books balance."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from cleanpipe import store
+from cleanpipe.decide import NOBODY, Decisions
+from cleanpipe.errors import CleanpipeError, InputError
+from cleanpipe.measure import block_name
+
+VERDICTS = {
+    "id": pl.String,
+    "shard": pl.String,
+    "row": pl.UInt64,
+    "verdict": pl.String,
+    "stage": pl.String,
+    "rule": pl.String,
+    "value": pl.Float64,
+    "low": pl.Float64,
+    "high": pl.Float64,
+    "duplicate_of": pl.String,
+    "similarity": pl.Float64,
+    "cluster_size": pl.Int64,
+    "copies": pl.Int32,
+}
+ROWS_IN_GROUP = 65_536
+
+
+def verdicts(decisions: Decisions, names: list[str]) -> pl.DataFrame:
+    """One row for every document read, in (shard, row) order; `names` are the shards'."""
+    table = decisions.table
+    ids = table["id"]
+    gives_way = decisions.duplicate_of != NOBODY
+    best = pl.Series(np.where(gives_way, decisions.duplicate_of, 0))
+    kinds = np.where(
+        decisions.quarantined, "quarantined", np.where(decisions.alive, "kept", "dropped")
+    )
+    return (
+        pl.DataFrame(
+            {
+                "id": ids,
+                "shard": pl.Series(names)[table["shard"]],
+                "row": table["row"],
+                "verdict": kinds,
+                **decisions.reasons.to_dict(as_series=True),
+                "duplicate_of": pl.select(
+                    pl.when(pl.Series(gives_way)).then(ids[best])
+                ).to_series(),
+                "similarity": pl.Series(decisions.similarity).fill_nan(None),
+                "cluster_size": decisions.cluster_sizes(),
+                "copies": decisions.copies,
+            }
+        )
+        .select(VERDICTS.keys())
+        .cast(VERDICTS)
+    )  # type: ignore[arg-type]
+
+
+def write_verdicts(folder: Path, ledger: pl.DataFrame, rows: list[int]) -> list[store.Record]:
+    """Write the ledger, a file a block; `rows` is how many documents each block holds."""
+    files = []
+    start = 0
+    for block, count in enumerate(rows):
+        table = ledger[start : start + count].to_arrow()
+        path = folder / "verdicts" / f"{block_name(block)}.parquet"
+        files.append(store.write_table(path, [table], table.schema, group=ROWS_IN_GROUP))
+        start += count
+    return files
+
+
+def check_books(documents: dict[str, int]) -> None:
+    """The books: read = kept + dropped + quarantined, written = kept + added; or nothing is published."""
+    read = documents["kept"] + documents["dropped"] + documents["quarantined"]
+    written = documents["kept"] + documents["added"]
+    if documents["read"] != read or documents["written"] != written:
+        raise CleanpipeError(
+            f"the books do not balance: {documents}. Nothing was published; this is a fault of "
+            "cleanpipe: please report it with the recipe and these numbers"
+        )
+
+
+def load_verdicts(run: Path) -> pl.LazyFrame:
+    """The whole ledger of a run."""
+    return pl.scan_parquet(sorted((run / "verdicts").glob("*.parquet")))
+
+
+def find(run: Path, name: str) -> pl.DataFrame:
+    """All verdicts of documents with this id: an id may stand for several."""
+    found = load_verdicts(run).filter(pl.col("id") == name).collect()
+    if found.is_empty():
+        raise InputError(f"run {run.name} read no document with the id {name!r}{_hint(run, name)}")
+    return found
+
+
+def _hint(run: Path, name: str) -> str:
+    near = load_verdicts(run).filter(pl.col("id").str.contains(name, literal=True)).head(3)
+    ids = near.collect()["id"].to_list()
+    return f"; ids that hold it: {', '.join(map(repr, ids))}" if ids else ""
+
+
+def measures_of(run: Path, shard: int, row: int) -> dict[str, Any]:
+    """The line of pass 1 for one document."""
+    files = sorted((run / "measures").glob("*.parquet"))
+    frames = [pl.scan_parquet(file) for file in files]
+    place = (pl.col("shard") == shard) & (pl.col("row") == row)
+    lines = pl.concat(frames, how="diagonal_relaxed").filter(place)
+    return lines.select(pl.exclude("^band_.*$")).collect().row(0, named=True)
+
+
+def write_pairs(run: Path, decisions: Decisions) -> None:
+    """Write the pairs that dedup compared, by id, with their exact Jaccard similarity."""
+    if decisions.pairs.is_empty():
+        return
+    table = decisions.pairs.to_arrow()
+    store.write_table(run / "pairs" / "pairs.parquet", [table], table.schema, group=ROWS_IN_GROUP)

@@ -1,0 +1,239 @@
+"""Pass 1: read a block, normalize it, measure it. Leaves tables about documents, and no text."""
+
+import base64
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cleanpipe import readers, store
+from cleanpipe.corpus import Block, Shard
+from cleanpipe.dedup import Near
+from cleanpipe.errors import InputError
+from cleanpipe.kernels import hashing, minhash, scan
+from cleanpipe.kernels.buffers import text_buffers
+from cleanpipe.language import identify
+from cleanpipe.recipe import Recipe
+
+ROWS_IN_GROUP = 65_536  # measures are read by column and in whole, never a document at a time
+ENTROPY_UNIT = 2.0**-16
+NO_WINDOW = -1  # the kernel's word for a document shorter than one window
+CHANCE_OF_COLUMNS = 0x636F6C756D6E73  # separates the hash of a column's name from that of a text
+
+
+def block_name(number: int) -> str:
+    """The name of a block's files."""
+    return f"block-{number:06d}"
+
+
+def measure_block(
+    folder: Path, recipe: Recipe, seed: int, block: Block, shards: tuple[Shard, ...]
+) -> store.Record:
+    """Measure one block and leave its measures, its quarantine and its receipt in `folder`."""
+    name = block_name(block.number)
+    frames: list[pl.DataFrame] = []
+    quarantined: list[dict[str, Any]] = []
+    schemas: dict[str, set[str]] = {shards[span.shard].name: set() for span in block.spans}
+    for span in block.spans:
+        shard = shards[span.shard]
+        for batch in readers.read(span, shard, recipe.input[shard.input]):
+            frames.append(documents(batch, shard, recipe, seed))
+            quarantined.extend(entry.to_json() for entry in batch.quarantined)
+            schemas[shard.name].add(_schema_text(batch.table.schema))
+    table = pl.concat(frames, how="diagonal_relaxed").to_arrow()
+    files = {
+        "measures": store.write_table(
+            folder / "measures" / f"{name}.parquet", [table], table.schema, group=ROWS_IN_GROUP
+        )
+    }
+    if quarantined:
+        path = folder / "quarantine" / f"{name}.jsonl.zst"
+        files["quarantine"] = store.write_lines(path, quarantined)
+    receipt = {
+        "block": block.number,
+        "files": files,
+        "rows": table.num_rows,
+        "quarantined": len(quarantined),
+        "schemas": {shard: sorted(seen) for shard, seen in schemas.items()},
+    }
+    store.write_json(folder / "receipts" / f"measure-{name}.json", receipt)
+    return receipt
+
+
+def documents(batch: readers.Batch, shard: Shard, recipe: Recipe, seed: int) -> pl.DataFrame:
+    """One row a document of the batch, in the order of rows, quarantined ones among them."""
+    missing = pc.is_null(batch.texts)
+    normalized = recipe.normalize.apply(pc.fill_null(batch.texts, ""))
+    near = recipe.dedup.near if recipe.dedup else None
+    measured = measures(normalized.texts, near, seed, language=recipe.measure.language)
+    offsets, data = text_buffers(normalized.texts)
+    low, high = hashing.hash_texts(offsets, data, np.uint64(seed))
+    frame = pl.DataFrame(
+        {
+            "shard": np.full(len(missing), shard.number, dtype=np.uint32),
+            "row": batch.rows,
+            "id": _ids(batch, shard, recipe.input[shard.input].id),
+            "early": pl.Series(missing).replace_strict({True: "null_text", False: None}),
+            "given": given_hash(batch.table, seed),
+            "text_lo": low,
+            "text_hi": high,
+            "fixes": normalized.fixes,
+        },
+        schema_overrides={"early": pl.String},
+    )
+    blank = (pl.col("bytes") == 0) | (pl.col("space_char_frac") == 1.0)
+    early = pl.when(pl.col("early").is_null() & blank).then(pl.lit("empty"))
+    early = early.otherwise(pl.col("early")).alias("early")
+    kept = [name for name in recipe.decision_columns() if name in batch.table.column_names]
+    columns = pl.DataFrame(batch.table.select(kept)) if kept else pl.DataFrame()
+    frame = pl.concat([frame, measured, columns], how="horizontal").with_columns(early)
+    if batch.quarantined:
+        rows = [entry.row for entry in batch.quarantined]
+        lost = pl.DataFrame(
+            {
+                "shard": pl.Series([shard.number] * len(rows), dtype=pl.UInt32),
+                "row": pl.Series(rows, dtype=pl.UInt64),
+                "id": [f"{shard.name}:{row}" for row in rows],
+                "early": [f"quarantined:{entry.reason}" for entry in batch.quarantined],
+            }
+        )
+        frame = pl.concat([frame, lost], how="diagonal").sort("row", maintain_order=True)
+    return frame
+
+
+def measures(
+    texts: pa.LargeStringArray, near: Near | None, seed: int, *, language: bool
+) -> pl.DataFrame:
+    """The measures of each text, and its MinHash bands as columns band_00, band_01, ..."""
+    offsets, data = text_buffers(texts)
+    permutations = minhash.permutations(near.num_perm if near else 0, seed)
+    counts, signatures = scan.scan(offsets, data, near.ngram if near else 1, *permutations)
+    raw = pl.DataFrame(counts, schema=list(scan.COUNTS), orient="row")
+    fractions = [
+        pl.when(pl.col(below) > 0).then(pl.col(above) / pl.col(below)).otherwise(0.0).alias(name)
+        for name, above, below in scan.DERIVED
+    ]
+    window = pl.col("window_entropy_min")
+    entropy = pl.when(window != NO_WINDOW).then(window * ENTROPY_UNIT).alias("window_entropy_min")
+    frame = raw.select(*scan.INTEGERS, *fractions, entropy)
+    if language:
+        frame = frame.hstack(identify(offsets, data))
+    if near:
+        bands, rows = near.bands_and_rows()
+        hashes = minhash.band_hashes(signatures, bands, rows, np.uint64(seed))
+        frame = frame.hstack([pl.Series(band_name(i), hashes[:, i]) for i in range(bands)])
+    return frame
+
+
+def band_name(number: int) -> str:
+    """The column of a band's hashes."""
+    return f"band_{number:02d}"
+
+
+def measure(texts: Iterable[str]) -> pl.DataFrame:
+    """Every measure of each text, language too, one row a text. See docs/measures.md for each.
+
+    >>> measure(["To be, or not to be, that is the question."])["words", "stop_words"].row(0)
+    (10, 3)
+    """
+    array = pa.array(list(texts), type=pa.large_string())
+    return measures(array, None, 0, language=True)
+
+
+def given_hash(table: pa.Table, seed: int) -> npt.NDArray[np.uint64]:
+    """A hash of all that came with a document beside its text: its id and its other columns.
+
+    Ties between equal texts and every draw by chance go by it, so that they depend on the
+    document and not on the file or the row in which it stands. A null adds nothing: a column
+    that one file lacks and another leaves empty is the same.
+    """
+    total = np.zeros(table.num_rows, dtype=np.uint64)
+    for name in sorted(table.column_names):
+        column = table.column(name)
+        values = _as_text(column)
+        low, _ = hashing.hash_texts(*text_buffers(values), np.uint64(seed))
+        label = hashing.hash_texts(
+            *text_buffers(pa.array([name], type=pa.large_string())), np.uint64(CHANCE_OF_COLUMNS)
+        )[0]
+        present = column.is_valid().combine_chunks().to_numpy(zero_copy_only=False)
+        # addition commutes: the order of columns does not matter
+        total += np.where(present, hashing.mix_arrays(low, np.broadcast_to(label, low.shape)), 0)
+    return total
+
+
+def _as_text(column: pa.ChunkedArray) -> pa.LargeStringArray:
+    try:
+        values = pc.cast(column, pa.large_string())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        values = pa.chunked_array([[str(value) for value in column.to_pylist()]])
+        values = pc.cast(values, pa.large_string())
+    return pc.fill_null(values, "").combine_chunks()
+
+
+def signatures(
+    texts: Iterable[str], *, num_perm: int = 128, ngram: int = 5, seed: int = 1
+) -> npt.NDArray[np.uint32]:
+    """MinHash signatures of texts, (n, num_perm), over shingles of `ngram` folded words.
+
+    They equal datasketch's (`scheme="affine32"`) over `cleanpipe.shingle_hash` of each shingle.
+
+    >>> signatures(["To be, or not to be", "to be or NOT to be!"]).shape
+    (2, 128)
+    >>> one, two = signatures(["To be, or not to be", "to be or NOT to be!"])
+    >>> bool((one == two).all())
+    True
+    """
+    array = pa.array(list(texts), type=pa.large_string())
+    permutations = minhash.permutations(num_perm, seed)
+    found: npt.NDArray[np.uint32] = scan.scan(*text_buffers(array), ngram, *permutations)[1]
+    return found
+
+
+def _ids(batch: readers.Batch, shard: Shard, column: str | None) -> pl.Series:
+    places = pl.Series(batch.rows).cast(pl.String)
+    default = pl.select(pl.lit(f"{shard.name}:") + places).to_series()
+    if column is None or column not in batch.table.column_names:
+        return default
+    given = pl.Series(_as_text(batch.table.column(column)))
+    return pl.select(pl.when(given != "").then(given).otherwise(default)).to_series()
+
+
+def _schema_text(schema: pa.Schema) -> str:
+    plain = pa.schema([pa.field(field.name, field.type) for field in schema])
+    return base64.b64encode(plain.serialize().to_pybytes()).decode()
+
+
+def carried_schema(receipts: Iterable[store.Record], on_conflict: str) -> pa.Schema:
+    """One schema for all columns that documents carry: numbers widen, null gives way.
+
+    Two types of one column without a common one are an InputError, or text where the recipe
+    says `on_conflict: string`.
+    """
+    types: dict[str, tuple[pa.DataType, str]] = {}
+    for receipt in receipts:
+        for shard, seen in receipt["schemas"].items():
+            for text in seen:
+                for field in pa.ipc.read_schema(pa.BufferReader(base64.b64decode(text))):
+                    known, where = types.get(field.name, (pa.null(), shard))
+                    types[field.name] = _common(field, known, where, shard, on_conflict), shard
+    return pa.schema([pa.field(name, types[name][0]) for name in sorted(types)])
+
+
+def _common(
+    field: pa.Field, known: pa.DataType, before: str, shard: str, on_conflict: str
+) -> pa.DataType:
+    schemas = [pa.schema([pa.field(field.name, type_)]) for type_ in (known, field.type)]
+    try:
+        return pa.unify_schemas(schemas, promote_options="permissive").field(0).type
+    except pa.ArrowTypeError:
+        if on_conflict == "string":
+            return pa.large_string()
+        raise InputError(
+            f"column {field.name!r} is {known} in {before} and {field.type} in {shard}; "
+            "make them one type, rename one (input.rename), or set output.on_conflict: string"
+        ) from None

@@ -1,0 +1,165 @@
+"""What a run leaves: its statistics, its publication, and a way to read both again."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import orjson
+import polars as pl
+
+from cleanpipe import ledger, normalize, stats, store
+from cleanpipe.decide import Decisions
+from cleanpipe.errors import InputError
+from cleanpipe.identity import versions
+
+
+def count(
+    decisions: Decisions, verdicts: pl.DataFrame, receipts: Sequence[store.Record]
+) -> store.Record:
+    """stats.json: what was read, kept, dropped and added, by stage, rule, group and measure."""
+    table = decisions.table
+    kinds = dict(verdicts["verdict"].value_counts().iter_rows())
+    added = sum(receipt["added"] for receipt in receipts)
+    kept = kinds.get("kept", 0)
+    described = stats.describe(table, verdicts)
+    return {
+        "version": stats.VERSION,
+        "documents": {
+            "read": verdicts.height,
+            "kept": kept,
+            "dropped": kinds.get("dropped", 0),
+            "quarantined": kinds.get("quarantined", 0),
+            "added": added,
+            "written": sum(receipt["files"]["data"]["rows"] for receipt in receipts),
+        },
+        "shards": table["shard"].n_unique(),
+        **described,
+        "fixes": _fixes(table),
+        "rules": _rules(decisions),
+        "duplicates": _duplicates(verdicts, decisions),
+        "groups": decisions.groups.to_dicts(),
+        "copies": {
+            "asked": sum(receipt["asked"] for receipt in receipts),
+            "written": added,
+            "bytes": sum(receipt["added_bytes"] for receipt in receipts),
+        },
+    }
+
+
+def _fixes(table: pl.DataFrame) -> dict[str, int]:
+    """How many documents each fix changed."""
+    bits = table["fixes"].fill_null(0)
+    return {
+        fix: int(((bits.to_numpy() >> place) & 1).sum())
+        for place, fix in enumerate(normalize.FIXES)
+    }
+
+
+def _rules(decisions: Decisions) -> list[dict[str, Any]]:
+    """Each rule of the filter: documents it fails, fails first, fails alone; and its bounds."""
+    counts = decisions.recipe.filter.counts(decisions.failures)
+    bounds = decisions.recipe.filter.bounds()
+    return [{**row, "low": None, "high": None, **bounds[row["rule"]]} for row in counts]
+
+
+def _duplicates(verdicts: pl.DataFrame, decisions: Decisions) -> dict[str, int]:
+    by_rule = dict(verdicts.filter(pl.col("stage") == "dedup")["rule"].value_counts().iter_rows())
+    return {
+        "exact": by_rule.get("exact", 0),
+        "near": by_rule.get("near", 0),
+        "compared": decisions.pairs.height,
+        "uncompared": decisions.uncompared,
+    }
+
+
+def publish(control: Path, folder: Path, receipts: Sequence[store.Record]) -> None:
+    """Write the next manifest, point HEAD at it, and bring metrics.jsonl up to date."""
+    numbers = [int(path.stem.partition("-")[2]) for path in control.glob("manifest-*.json")]
+    parts = [
+        {
+            "path": f"data/{folder.name}/{receipt['files']['data']['name']}",
+            **receipt["files"]["data"],
+        }
+        for receipt in receipts
+    ]
+    manifest = {
+        "number": max(numbers, default=0) + 1,
+        "run": folder.name,
+        "parts": parts,
+        "stats_xxh3_128": store.file_hash(folder / "stats.json"),
+        "versions": versions(),
+    }
+    store.publish(control, manifest)
+    _write_metrics(control)
+
+
+def _write_metrics(control: Path) -> None:
+    """One line a published run, rebuilt from the runs: a killed writer cannot leave it wrong."""
+    lines = []
+    for number in sorted(int(p.stem.partition("-")[2]) for p in control.glob("manifest-*.json")):
+        run = store.read_json(control / f"manifest-{number}.json")["run"]
+        known = store.read_json(control / "runs" / run / "stats.json")
+        lines.append({"run": run, "documents": known["documents"], "clean": known["clean"]})
+    text = b"".join(orjson.dumps(line) + b"\n" for line in lines)
+    store.write_file(control / "metrics.jsonl", lambda file: file.write(text) and None)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run, read from its folder: `Run.load("clean")` is the published one of an output.
+
+    `.stats` is stats.json, `.verdicts` the ledger as a lazy Polars frame, `.parts` the files.
+    """
+
+    folder: Path
+
+    @classmethod
+    def load(cls, path: Path | str) -> "Run":
+        """A run by its own folder, or the published run of an output folder.
+
+        Raises InputError where neither is there.
+        """
+        folder = Path(path)
+        if (folder / "stats.json").exists():
+            return cls(folder)
+        manifest = store.current_manifest(folder)
+        if manifest is None:
+            raise InputError(
+                f"{folder} holds no published run: expected an output folder with "
+                "_cleanpipe/HEAD.json, or the folder of a run with stats.json"
+            )
+        return cls(folder / "_cleanpipe" / "runs" / manifest["run"])
+
+    @property
+    def output(self) -> Path:
+        """The output folder that the run belongs to."""
+        return self.folder.parents[2]
+
+    @cached_property
+    def stats(self) -> dict[str, Any]:
+        """The statistics of the run."""
+        known: dict[str, Any] = store.read_json(self.folder / "stats.json")
+        return known
+
+    @property
+    def verdicts(self) -> pl.LazyFrame:
+        """One row for every document read."""
+        return ledger.load_verdicts(self.folder)
+
+    @property
+    def parts(self) -> list[Path]:
+        """The files that the run wrote."""
+        return sorted((self.output / "data" / self.folder.name).glob("part-*"))
+
+    @property
+    def report(self) -> Path:
+        """The report page."""
+        return self.folder / "report.html"
+
+    def why(self, id: str) -> list[dict[str, Any]]:  # noqa: A002 - a document's id is called id
+        """The stories of all documents with this id; see `cleanpipe.why.story`."""
+        from cleanpipe.why import stories  # noqa: PLC0415 - why reads runs: it stands above this
+
+        return stories(self.folder, id)

@@ -1,0 +1,358 @@
+"""The recipe: YAML -> frozen models. Presets below, the file over them, overrides over all.
+
+A recipe is read once, checked as a whole, and every error names its place and the nearest name.
+What comes out is complete: every option has its value, every path is absolute.
+"""
+
+import io
+import os
+import re
+from collections.abc import Iterator, Mapping
+from functools import reduce
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import polars as pl
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ByteSize,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import CoreSchema
+from ruamel.yaml import YAML
+
+from cleanpipe.augment import Augment
+from cleanpipe.balance import Balance
+from cleanpipe.corpus import Input
+from cleanpipe.dedup import Dedup
+from cleanpipe.errors import RecipeError
+from cleanpipe.filter import MEASURES, OF_LANGUAGE, Filter
+from cleanpipe.nearest import did_you_mean
+from cleanpipe.normalize import Normalize
+from cleanpipe.recipe_errors import explain
+from cleanpipe.recipe_tree import Node, Place, merged, read, read_file, with_value
+
+Stage = Literal["filter", "dedup", "balance"]
+ORDERS: tuple[tuple[Stage, ...], ...] = (
+    ("filter", "dedup", "balance"),
+    ("dedup", "filter", "balance"),
+)
+# What `false` or `null` in place of a section means.
+OFF: Mapping[str, Any] = {
+    "normalize": {"fixes": ()},
+    "measure": {"language": False},
+    "filter": {},
+    "dedup": None,
+    "balance": None,
+    "augment": None,
+}
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+
+
+def _known_column(name: str) -> str:
+    if name not in MEASURES:
+        raise ValueError(f"{name!r} is no measure{did_you_mean(name, MEASURES)}")
+    return name
+
+
+class Measure(BaseModel):
+    """What is measured beside the text's own measures."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    language: bool = True
+    """Whether `lang` and `lang_score` are found out: costs more time than all other measures."""
+
+
+class Output(BaseModel):
+    """What is written, and where."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: Annotated[str, Field(min_length=1)]
+    """The folder of the output, from the recipe's folder. It holds the runs and their books."""
+    format: Literal["parquet", "arrow", "jsonl"] = "parquet"
+    """The form of the parts; JSON lines are larger and slower to write and to read."""
+    shard_size: Annotated[ByteSize, Field(gt=0)] = ByteSize(256_000_000)
+    """Text in one part, uncompressed: bytes, or a size such as 256MB. Larger parts are fewer tasks
+    and need more memory."""
+    columns: tuple[Annotated[str, AfterValidator(_known_column)], ...] = ()
+    """Measures to write beside the text."""
+    on_conflict: Literal["error", "string"] = "error"
+    """What happens to a column that has types without a common one in different shards."""
+
+    @field_validator("columns")
+    @classmethod
+    def _once(cls, columns: tuple[str, ...]) -> tuple[str, ...]:
+        twice = [name for name in columns if columns.count(name) > 1]
+        if twice:
+            raise ValueError(f"{twice[0]!r} is listed twice")
+        return columns
+
+
+class Recipe(BaseModel):
+    """What to do with a corpus. Only the paths of input and output are needed.
+
+    A section that is left out is at its defaults: `normalize` and `measure` are on, there are no
+    rules, and nothing is deduplicated, balanced or augmented. `false` or `null` in place of a
+    section, or of a rule, switches it off: so a recipe undoes what a preset brings.
+
+    >>> recipe = Recipe(input={"path": "in"}, output={"path": "out"}, filter={"words": {"low": 9}})
+    >>> recipe.filter.rules["words"].low, recipe.dedup, recipe.output.shard_size
+    (9.0, None, 256000000)
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: Literal[1] = 1
+    """The version of this form of recipes."""
+    seed: Annotated[int, Field(ge=0, lt=1 << 64)] | None = None
+    """The start of all chance; left out, it is drawn once for the output folder."""
+    input: Annotated[tuple[Input, ...], Field(min_length=1)]
+    """Where documents come from: one mapping, or a list of them."""
+    max_quarantined: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """The share of documents that may be unreadable before the run fails."""
+    normalize: Normalize = Normalize()
+    """Repairs of characters and white space; they come before every measure."""
+    measure: Measure = Measure()
+    """What is measured."""
+    filter: Filter = Filter()
+    """Rules: a document outside the bounds of a measure is dropped."""
+    dedup: Dedup | None = None
+    """Duplicates; left out, they are kept."""
+    balance: Balance | None = None
+    """The mixture of groups; left out, every document is written once."""
+    augment: Augment | None = None
+    """What makes extra copies differ; left out, they equal their originals."""
+    order: tuple[Stage, ...] = ORDERS[0]
+    """Dedup before filter keeps of each cluster the best document, even one that a rule then drops;
+    filter before dedup keeps a document that passes."""
+    output: Output
+    """What is written, and where."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, given: object) -> object:
+        if not isinstance(given, Mapping):
+            return given
+        known = dict(given)
+        for name, off in OFF.items():
+            if name in known and (known[name] is None or known[name] is False):
+                known[name] = off
+        if isinstance(known.get("input"), Mapping | Input):
+            known["input"] = (known["input"],)
+        return known
+
+    @field_validator("order")
+    @classmethod
+    def _possible(cls, order: tuple[Stage, ...]) -> tuple[Stage, ...]:
+        if order not in ORDERS:
+            possible = " or ".join(f"[{', '.join(stages)}]" for stages in ORDERS)
+            raise ValueError(f"expected {possible}, found [{', '.join(order)}]")
+        return order
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """The form of recipe files: `extends`, sections that are off, one input as a mapping."""
+        schema = handler.resolve_ref_schema(handler(core))
+        properties = schema["properties"]
+        for name in OFF:
+            section = {k: v for k, v in properties[name].items() if k in {"$ref", "anyOf"}}
+            about = {k: v for k, v in properties[name].items() if k not in section}
+            either = [*section.get("anyOf", [section]), {"const": False}, {"type": "null"}]
+            distinct = [one for i, one in enumerate(either) if one not in either[:i]]
+            properties[name] = {**about, "anyOf": distinct}
+        entries = properties["input"]
+        properties["input"] = {"anyOf": [entries["items"], entries]}
+        preset = {"enum": sorted(presets())}
+        extends = {"anyOf": [preset, {"type": "array", "items": preset}]}
+        schema["properties"] = {"version": properties["version"], "extends": extends} | properties
+        schema.pop("required", None)  # --input and --output give what a file leaves out
+        return schema
+
+    def resolved(self) -> dict[str, Any]:
+        """Every option with its value, as JSON has it: a recipe that needs no preset."""
+        return self.model_dump(mode="json")
+
+    def identity(self) -> dict[str, Any]:
+        """What decides whether a run may be continued: all but the folder of the output."""
+        known = self.resolved()
+        del known["output"]["path"]
+        return known
+
+    def dump(self) -> str:
+        """The resolved recipe as YAML; `load` reads the same recipe from it."""
+        yaml: Any = YAML(typ="safe", pure=True)
+        yaml.default_flow_style = False
+        yaml.allow_unicode = True
+        yaml.width = 1_000_000
+        yaml.sort_base_mapping_type_on_output = False  # the order of rules is their meaning
+        yaml.representer.ignore_aliases = lambda *_: True
+        text = io.StringIO()
+        yaml.dump(self.resolved(), text)
+        return text.getvalue()
+
+    def _measured(self) -> dict[str, pl.DataType]:
+        """The measures that the documents will have, and their types."""
+        left_out = () if self.measure.language else OF_LANGUAGE
+        return {name: kind for name, kind in MEASURES.items() if name not in left_out}
+
+    def decision_columns(self) -> tuple[str, ...]:
+        """Columns of the input that decisions ask for, and that pass 1 must therefore keep.
+
+        >>> Recipe(input={"path": "in"}, output={"path": "out"}, balance={"by": "topic"},
+        ...        filter={"where": "year > 2000 AND words > 3"}).decision_columns()
+        ('year', 'topic')
+        """
+        names = [*self.filter.columns()]
+        if self.balance is not None:
+            names.append(self.balance.by)
+        if self.dedup is not None and self.dedup.near is not None:
+            names += [name.removeprefix("-") for name in self.dedup.near.keep]
+        measured = self._measured()
+        wanted = dict.fromkeys(name for name in names if name not in measured)
+        wanted.pop("id", None)  # every table has it
+        return tuple(name for name in wanted if name not in MEASURES or name in OF_LANGUAGE)
+
+    def check_columns(self, columns: Mapping[str, pl.DataType]) -> None:
+        """Refuse decisions that the input's columns, without the text, and measures cannot give.
+
+        Errors: RecipeError, with all that is wrong.
+        """
+        problems = list(self._problems({**columns, **self._measured(), "id": pl.String()}))
+        if problems:
+            raise RecipeError("\n".join(problems))
+
+    def _problems(self, known: Mapping[str, pl.DataType]) -> Iterator[str]:
+        yield from self.filter.problems(known)
+        near = self.dedup.near if self.dedup else None
+        wanted = [("balance.by", self.balance.by)] if self.balance else []
+        wanted += (
+            [("dedup.near.keep", name.removeprefix("-")) for name in near.keep] if near else []
+        )
+        for option, name in wanted:
+            if name not in known:
+                yield f"{option}: {name!r} is no measure and no column{did_you_mean(name, known)}"
+        for name in self.output.columns:
+            if name in OF_LANGUAGE and not self.measure.language:
+                yield f"output.columns: {name!r} is not measured: set measure.language: true"
+
+
+def presets() -> dict[str, Path]:
+    """The packaged presets by name, and their files.
+
+    >>> sorted(presets())
+    ['gopher', 'minimal', 'olmo2-repetition']
+    """
+    files = sorted(Path(str(resources.files("cleanpipe.presets"))).glob("*.yaml"))
+    return {file.stem: file for file in files}
+
+
+def load(
+    path: str | os.PathLike[str],
+    overrides: Mapping[str, str] | None = None,
+    input: str | None = None,  # noqa: A002 - as the command line and the recipe call it
+    output: str | None = None,
+) -> Recipe:
+    """The recipe of a file, with its presets below and the command line's overrides on top.
+
+    `overrides` maps dotted paths to YAML values: {"filter.words.low": "40"}. Paths in the file are
+    taken from its folder, those of `overrides`, `input` and `output` from the current one.
+
+    Errors: RecipeError; one message for all that is wrong, each with file, line and column.
+    """
+    file = Path(path)
+    tree = _listed(read_file(file, str(path)))
+    for key, value in (overrides or {}).items():
+        name = f"--set {key}={value}"
+        node = read(value, name, located=False)
+        if node is None:
+            raise Place(name).refuse("needs a value, such as filter.words.low=40")
+        tree = _listed(_set(tree, key, node))
+    for option, given in (("input", input), ("output", output)):
+        if given is not None:
+            place = Place(f"--{option} {given}")
+            tree = _set(tree, f"{option}.path", Node(given, place, place))
+    tree = _absolute(_extended(tree), file.absolute().parent)
+    try:
+        return Recipe.model_validate(tree.plain(), strict=True)
+    except ValidationError as error:
+        raise RecipeError(explain(error, tree, Recipe.model_json_schema())) from None
+
+
+def _listed(tree: Node) -> Node:
+    """One input as a list of one."""
+    given = tree.value.get("input")
+    if given is None or not isinstance(given.value, dict):
+        return tree
+    entries = Node([given], given.place, given.key)
+    return Node({**tree.value, "input": entries}, tree.place, tree.key)
+
+
+def _set(tree: Node, key: str, node: Node) -> Node:
+    path = key.split(".")
+    if not all(path):
+        raise node.place.refuse("expected a path such as filter.words.low")
+    if path[0] == "input" and len(path) > 1 and not path[1].isdecimal():
+        entries = tree.value.get("input")
+        if entries is None:
+            empty = Node({}, node.place, node.place)
+            entries = Node([empty], node.place, node.place)
+            tree = Node({**tree.value, "input": entries}, tree.place, tree.key)
+        elif isinstance(entries.value, list) and len(entries.value) != 1:
+            many = len(entries.value)
+            raise node.place.refuse(
+                f"the recipe has {many} inputs: name one, as --set input.0.path"
+            )
+        path.insert(1, "0")
+    return with_value(tree, path, node)
+
+
+def _extended(tree: Node) -> Node:
+    """The tree over the presets that it names; of those, later ones win."""
+    named = tree.value.get("extends")
+    if named is None:
+        return tree
+    below = []
+    known = presets()
+    for entry in named.value if isinstance(named.value, list) else [named]:
+        if entry.value is None or entry.value is False:
+            continue
+        if not isinstance(entry.value, str) or entry.value not in known:
+            near = did_you_mean(str(entry.value), known)
+            raise entry.place.refuse(
+                f"extends: no such preset {entry.value!r}{near}; these are: {', '.join(known)}"
+            )
+        below.append(read_file(known[entry.value], f"preset {entry.value}"))
+    own = {key: node for key, node in tree.value.items() if key != "extends"}
+    return reduce(merged, [*below, Node(own, tree.place, tree.key)])
+
+
+def _absolute(tree: Node, folder: Path) -> Node:
+    """Paths of the file from its folder, paths of the command line from the current one."""
+
+    def moved(section: Node) -> Node:
+        path = section.value.get("path") if isinstance(section.value, dict) else None
+        if path is None or not isinstance(path.value, str) or _URL.match(path.value):
+            return section
+        start = Path.cwd() if path.place.line is None else folder
+        full = os.path.normpath(start / Path(path.value).expanduser()) if path.value else ""
+        moved_path = Node(full, path.place, path.key)
+        return Node({**section.value, "path": moved_path}, section.place, section.key)
+
+    value = dict(tree.value)
+    if "output" in value:
+        value["output"] = moved(value["output"])
+    if "input" in value and isinstance(value["input"].value, list):
+        entries = [moved(entry) for entry in value["input"].value]
+        value["input"] = Node(entries, value["input"].place, value["input"].key)
+    return Node(value, tree.place, tree.key)

@@ -1,0 +1,114 @@
+"""The report: one offline page about a run, and its short form in Markdown.
+
+Everything on the page comes from stats.json. Text is escaped by the template engine, pictures
+are SVG with numbers for attributes, there is no script, and the page may not load anything.
+"""
+
+import base64
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from cleanpipe import store
+from cleanpipe.recipe import Recipe
+from cleanpipe.stats import STABILITY, edges
+from cleanpipe.summary import attrition, megabytes, share
+
+HERE = Path(__file__).parent
+WIDTH, HEIGHT = 320, 80
+
+
+def write(folder: Path, recipe: Recipe, stats: store.Record) -> Path:
+    """Write report.html and report.md into a run's folder; gives the page's path."""
+    inputs = store.read_json(folder / "inputs.json")
+    versions = store.read_json(folder / "identity.json")["versions"]
+    page = render("report.html.jinja", folder.name, recipe, stats, inputs, versions)
+    short = render("report.md.jinja", folder.name, recipe, stats, inputs, versions)
+    store.write_file(folder / "report.md", lambda file: file.write(short.encode()) and None)
+    store.write_file(folder / "report.html", lambda file: file.write(page.encode()) and None)
+    return folder / "report.html"
+
+
+def render(
+    template: str,
+    run: str,
+    recipe: Recipe,
+    stats: store.Record,
+    inputs: list[dict[str, Any]],
+    versions: dict[str, str],
+) -> str:
+    """Fill a template of this folder."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE),
+        autoescape=template.startswith("report.html"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"megabytes": megabytes, "number": number, "cell": cell}
+    style = (HERE / "style.css").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    histograms = [
+        {"name": name, **picture(name, stats["histograms"][name])}
+        for name in STABILITY
+        if name in stats["histograms"]
+    ]
+    return environment.get_template(template).render(
+        run=run,
+        stats=stats,
+        documents=stats["documents"],
+        attrition=attrition(stats),
+        share=share,
+        style=style,
+        style_hash=digest,
+        histograms=histograms,
+        inputs=inputs,
+        versions=versions,
+        recipe=recipe.dump(),
+    )
+
+
+def picture(name: str, pair: dict[str, Any]) -> dict[str, Any]:
+    """The histogram of a measure, raw and clean, as bars of an SVG; heights by square root.
+
+    Faults are rare: on a linear axis a bar of one in a thousand cannot be seen.
+    """
+    lower = [float(edge) for edge in edges(name)]
+    used = sorted({edge for kind in ("raw", "clean") for edge, _ in pair[kind]["bins"]})
+    first = lower.index(used[0]) if used else 0
+    last = lower.index(used[-1]) if used else 0
+    width = WIDTH / (last - first + 1)
+    top = max((count for kind in ("raw", "clean") for _, count in pair[kind]["bins"]), default=1)
+    bars = {
+        kind: [
+            {
+                "x": round((lower.index(edge) - first) * width, 2),
+                "width": round(max(width - 1, 1), 2),
+                "height": round(HEIGHT * (count / top) ** 0.5, 2),
+                "label": f"{edge:g} and more: {count:,}",
+            }
+            for edge, count in pair[kind]["bins"]
+        ]
+        for kind in ("raw", "clean")
+    }
+    return {
+        "bars": bars,
+        "from": f"{lower[first]:g}",
+        "to": f"{used[-1]:g}" if used else "0",
+        "raw": pair["raw"],
+        "clean": pair["clean"],
+    }
+
+
+def number(value: float | None) -> str:
+    """A number for people; a dash where there is none."""
+    if value is None:
+        return "-"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+
+
+def cell(value: object) -> str:
+    """A text that cannot end a cell of a Markdown table or begin markup in it."""
+    return "".join(char if char.isalnum() or char in " _.:-" else " " for char in str(value))

@@ -1,0 +1,244 @@
+"""The engine: passes over blocks and parts, through a `map` that the caller gives.
+
+`Work` is a run under way. Each of its steps leaves files and receipts, so that a killed run goes
+on where it was: what has a receipt is not done again, and what has none is done as if for the
+first time. Everything between the passes is decided again from the tables, in seconds.
+"""
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from cleanpipe import compare, corpus, ledger, measure, outcome, report, store, write
+from cleanpipe.decide import Decisions
+from cleanpipe.errors import QuarantineError
+from cleanpipe.identity import choose_run, draw_seed
+from cleanpipe.outcome import Run
+from cleanpipe.pool import Pool
+from cleanpipe.recipe import Recipe, load
+
+Step = Callable[[int], store.Record]
+Map = Callable[[str, Step, Sequence[int]], list[store.Record]]
+"""map(name of the step, what to do with a number, numbers of blocks or parts) -> results."""
+Tell = Callable[[str, int, int], None]
+"""tell(name of the step, how many are done, of how many)."""
+
+
+def run(
+    recipe: Recipe | Path | str, *, workers: int | None = None, tell: Tell | None = None
+) -> Run:
+    """Clean a corpus as `recipe` says, in worker processes of this machine.
+
+    Takes a `Recipe` or the path of one; `workers` is the number of processes (default: one a
+    processor) and changes nothing in the output. Raises a `CleanpipeError` that says what is
+    wrong; what was published before then still stands.
+
+    >>> cleaned = run("configs/sample.yaml")  # doctest: +SKIP
+    >>> cleaned.stats["documents"]["kept"]  # doctest: +SKIP
+    290
+    """
+    known = recipe if isinstance(recipe, Recipe) else load(Path(recipe))
+    with open_work(known, workers=workers, tell=tell) as work:
+        return all_steps(work)
+
+
+def all_steps(work: "Work") -> Run:
+    """The steps of a run, in the order of its recipe; flows/clean.py has the same as tasks."""
+    work.over("normalize and measure", work.measure, work.blocks_to_measure())
+    work.measured()
+    for stage in work.recipe.order:
+        work.decide(stage, work.over)
+    work.plan_parts()
+    work.over("augment and write", work.write, work.parts_to_write())
+    work.count()
+    work.draw_report()
+    return work.publish()
+
+
+@contextmanager
+def open_work(
+    recipe: Recipe, *, workers: int | None = None, tell: Tell | None = None
+) -> Iterator["Work"]:
+    """Lock the output folder, start the workers, look at the inputs; end all of it afterwards."""
+    control = Path(recipe.output.path) / "_cleanpipe"
+    lock = store.take_lock(control / "lock")
+    try:
+        store.remove_leftovers(control.parent)
+        pool = Pool(workers or os.cpu_count() or 1, lock)
+        try:
+            yield Work(recipe, pool, tell or (lambda *_: None))
+        finally:
+            pool.close()
+    finally:
+        os.close(lock)
+
+
+class Work:
+    """A run under way in an output folder that this process has locked."""
+
+    def __init__(self, recipe: Recipe, pool: Pool, tell: Tell) -> None:
+        self.pool, self.tell = pool, tell
+        self.output = Path(recipe.output.path)
+        self.control = self.output / "_cleanpipe"
+        self.seconds: dict[str, float] = {}
+        self.recipe = recipe
+        self.shards = tuple(corpus.find_shards(recipe.input))
+        looks = self.over("look at the shards", self._look, range(len(self.shards)))
+        self.indexes = [look["index"] for look in looks]
+        self.blocks = corpus.blocks(self.indexes)
+        self.seed = draw_seed(self.control, recipe.seed)
+        self.recipe = recipe.model_copy(update={"seed": self.seed})
+        self.folder = choose_run(self.control, self.recipe, self.shards, self.indexes)
+        self.parts: list[pl.DataFrame] = []
+        self.ends = np.zeros(0, dtype=np.int64)
+        self.statistics: store.Record = {}
+
+    def over(self, name: str, step: Step, numbers: Sequence[int]) -> list[store.Record]:
+        """The local `map`: threads that each wait for one worker at a time."""
+        started = time.monotonic()
+        results = []
+        with ThreadPoolExecutor(self.pool.workers) as threads:
+            futures = [threads.submit(step, number) for number in numbers]
+            try:
+                for done, future in enumerate(futures, 1):
+                    results.append(future.result())
+                    self.tell(name, done, len(numbers))
+            except BaseException:
+                threads.shutdown(wait=False, cancel_futures=True)
+                raise
+        self.seconds[name] = time.monotonic() - started
+        return results
+
+    def _look(self, number: int) -> store.Record:
+        shard = self.shards[number]
+        return {"index": self.pool.call(corpus.index_shard, shard, self.recipe.input[shard.input])}
+
+    # Pass 1
+
+    def blocks_to_measure(self) -> list[int]:
+        """The blocks that have no receipt yet."""
+        return [b.number for b in self.blocks if not self._receipt("measure", b.number)]
+
+    def _receipt(self, step: str, number: int) -> store.Record | None:
+        name = measure.block_name(number) if step == "measure" else write.part_name(number)
+        path = self.folder / "receipts" / f"{step}-{name}.json"
+        return store.read_json(path) if path.exists() else None
+
+    def _receipts(self, step: str, numbers: Sequence[int]) -> list[store.Record]:
+        return [self._receipt(step, number) or {} for number in numbers]
+
+    def measure(self, number: int) -> store.Record:
+        """Normalize and measure one block, in a worker."""
+        block = self.blocks[number]
+        receipt = self.pool.call(
+            measure.measure_block, self.folder, self.recipe, self.seed, block, self.shards
+        )
+        return {name: receipt[name] for name in ("block", "rows", "quarantined")}
+
+    def measured(self) -> store.Record:
+        """End pass 1: too much in quarantine fails the run before anything is decided."""
+        numbers = [block.number for block in self.blocks]
+        receipts = self._receipts("measure", numbers)
+        self.ends = np.cumsum([receipt["rows"] for receipt in receipts])
+        rows = int(self.ends[-1]) if len(self.ends) else 0
+        lost = sum(receipt["quarantined"] for receipt in receipts)
+        if lost > self.recipe.max_quarantined * rows:
+            raise QuarantineError(
+                f"{lost} of {rows} documents could not be read; max_quarantined allows "
+                f"{self.recipe.max_quarantined:.2%}. Each is named in {self.folder}/quarantine"
+            )
+        self.carried = measure.carried_schema(receipts, self.recipe.output.on_conflict)
+        self.schema = write.output_schema(self.recipe, self.carried)
+        self.decisions = Decisions(self.recipe, self.seed, self.folder, numbers)
+        return {"documents": rows, "quarantined": lost}
+
+    # Decide
+
+    def decide(self, stage: str, map_: Map) -> store.Record:
+        """Let one stage of the recipe's order decide."""
+        started = time.monotonic()
+        steps: Mapping[str, Callable[[], store.Record]] = {
+            "filter": self.decisions.filter,
+            "dedup": lambda: self._deduplicate(map_),
+            "balance": self.decisions.balance,
+        }
+        result = steps[stage]()
+        self.seconds[stage] = time.monotonic() - started
+        self.tell(stage, 1, 1)
+        return result
+
+    def _deduplicate(self, map_: Map) -> store.Record:
+        """Drop exact duplicates, then near ones, after comparing the candidates' texts."""
+        exact = self.decisions.exact()
+        candidates = self.decisions.candidates()
+        if candidates is None or len(candidates.rows) == 0:
+            return exact
+        wanted = self.decisions.wanted(candidates.rows)
+        numbers = np.searchsorted(self.ends, candidates.rows, side="right")
+
+        def shingle(number: int) -> store.Record:
+            mine = wanted.filter(pl.Series(numbers == number))
+            block = self.blocks[number]
+            arguments = (self.folder, self.recipe, self.seed, block, self.shards, mine)
+            self.pool.call(compare.compare_block, *arguments)
+            return {"block": number, "candidates": mine.height}
+
+        touched = np.unique(numbers).tolist()
+        map_("compare candidates", shingle, touched)
+        near = self.decisions.near(candidates, *compare.load_sets(self.folder, touched))
+        return {"dropped": exact["dropped"] + near["dropped"], "left": near["left"]}
+
+    # Pass 2
+
+    def plan_parts(self) -> store.Record:
+        """Write the ledger and plan the parts."""
+        self.ledger = ledger.verdicts(self.decisions, [shard.name for shard in self.shards])
+        rows = np.diff(self.ends, prepend=0).tolist()
+        ledger.write_verdicts(self.folder, self.ledger, rows)
+        ledger.write_pairs(self.folder, self.decisions)
+        self.parts = write.cut_parts(self.decisions.plan(), self.recipe.output.shard_size)
+        for number, part in enumerate(self.parts):
+            path = self.folder / "scratch" / f"{write.part_name(number)}.parquet"
+            table = part.to_arrow()
+            store.write_table(path, [table], table.schema)
+        return {"parts": len(self.parts)}
+
+    def parts_to_write(self) -> list[int]:
+        """The parts that have no receipt yet."""
+        return [n for n in range(len(self.parts)) if not self._receipt("write", n)]
+
+    def write(self, number: int) -> store.Record:
+        """Augment and write one part, in a worker."""
+        arguments = (self.folder, self.recipe, self.seed, number, self.blocks, self.shards)
+        receipt = self.pool.call(write.write_part, *arguments, self.schema)
+        return {"part": number, "rows": receipt["files"]["data"]["rows"]}
+
+    # Books
+
+    def count(self) -> store.Record:
+        """Count everything, and hold the books to balance."""
+        receipts = self._receipts("write", range(len(self.parts)))
+        self.statistics = outcome.count(self.decisions, self.ledger, receipts)
+        ledger.check_books(self.statistics["documents"])
+        store.write_json(self.folder / "stats.json", self.statistics)
+        documents: store.Record = self.statistics["documents"]
+        return documents
+
+    def draw_report(self) -> Path:
+        """Draw the report page."""
+        return report.write(self.folder, self.recipe, self.statistics)
+
+    def publish(self) -> Run:
+        """Point HEAD at this run, and leave no scratch behind."""
+        shutil.rmtree(self.folder / "scratch", ignore_errors=True)
+        store.write_json(self.folder / "timing.json", {"seconds": self.seconds})
+        receipts = self._receipts("write", range(len(self.parts)))
+        outcome.publish(self.control, self.folder, receipts)
+        return Run.load(self.folder)

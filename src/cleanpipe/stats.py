@@ -1,0 +1,108 @@
+"""Tables -> quality statistics: counts, sums and histograms that merge exactly, in any order.
+
+Everything is a count or a sum of integers; shares are left to whoever prints them. Histograms
+have fixed bins, the same raw and clean and in every run, so that two of them can be laid over
+each other or added.
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from cleanpipe.kernels import scan
+
+VERSION = 1
+UNITS = ("documents", "bytes", "chars")
+STABILITY = ("repeat_run", "repeat_tokens", "window_entropy_min")
+NUMBERS = {*scan.INTEGERS, *(name for name, _, _ in scan.DERIVED), "window_entropy_min"}
+FRACTION_EDGES = np.arange(101) / 100
+"""Hundredths; values above 1 (the most frequent n-gram may overlap itself) stand in the last."""
+ENTROPY_EDGES = np.arange(29) / 4
+"""Quarters of a bit up to 7, the most that 128 tokens can have."""
+SIZE_EDGES = np.unique(np.floor(2 ** (np.arange(0, 41 * 4) / 4))).astype(np.float64)
+"""Four bins an octave, whole numbers."""
+
+
+def edges(name: str) -> npt.NDArray[np.float64]:
+    """The lower edges of a measure's bins; the last bin is open."""
+    if name in scan.INTEGERS:
+        return np.concatenate([[0.0], SIZE_EDGES])
+    return ENTROPY_EDGES if name == "window_entropy_min" else FRACTION_EDGES
+
+
+def histogram(name: str, values: pl.Series) -> dict[str, Any]:
+    """How many documents fall in each bin; only bins that hold some, by their lower edge."""
+    numbers = values.drop_nulls().to_numpy()
+    lower = edges(name)
+    # halves of 2^-40 below keep a value that is printed as an edge in the bin of that edge
+    places = np.searchsorted(lower, numbers + 2.0**-41, side="right") - 1
+    counts = np.bincount(np.clip(places, 0, None), minlength=len(lower))
+    filled = np.flatnonzero(counts)
+    return {
+        "count": len(numbers),
+        "null": len(values) - len(numbers),
+        "min": float(numbers.min()) if len(numbers) else None,
+        "max": float(numbers.max()) if len(numbers) else None,
+        "bins": [[float(lower[i]), int(counts[i])] for i in filled],
+    }
+
+
+def sizes(table: pl.DataFrame) -> dict[str, int]:
+    """Documents, bytes and characters of some rows of the measures."""
+    return {
+        "documents": table.height,
+        "bytes": int(table["bytes"].sum() or 0),
+        "chars": int(table["chars"].sum() or 0),
+    }
+
+
+def by_value(table: pl.DataFrame, name: str) -> dict[str, dict[str, int]]:
+    """Sizes of each value of a column, most bytes first; a null is named `null`."""
+    groups = (
+        table.group_by(pl.col(name).cast(pl.String).fill_null("null"))
+        .agg(pl.len().alias("documents"), pl.col("bytes").sum(), pl.col("chars").sum())
+        .sort(["bytes", name], descending=[True, False])
+    )
+    return {row[0]: dict(zip(UNITS, row[1:], strict=True)) for row in groups.iter_rows()}
+
+
+def stages(verdicts: pl.DataFrame, table: pl.DataFrame) -> list[dict[str, Any]]:
+    """What each rule of each stage dropped or quarantined, in documents, bytes and characters."""
+    lost = verdicts.select("verdict", "stage", "rule").hstack(table.select("bytes", "chars"))
+    groups = (
+        lost.filter(pl.col("verdict") != "kept")
+        .group_by("stage", "rule", "verdict")
+        .agg(pl.len().alias("documents"), pl.col("bytes").sum(), pl.col("chars").sum())
+        .sort("stage", "rule", "verdict")
+    )
+    return groups.to_dicts()
+
+
+def cluster_histogram(verdicts: pl.DataFrame) -> list[list[int]]:
+    """[size, clusters of that size] for documents that stand for more than themselves."""
+    best = verdicts.filter((pl.col("duplicate_of").is_null()) & (pl.col("cluster_size") > 1))
+    counts = best.group_by("cluster_size").len().sort("cluster_size")
+    return [[int(size), int(count)] for size, count in counts.iter_rows()]
+
+
+def describe(table: pl.DataFrame, verdicts: pl.DataFrame) -> dict[str, Any]:
+    """The statistics of a run's documents: what was read, what of it was kept."""
+    read = table.filter(verdicts["verdict"] != "quarantined")
+    kept = table.filter(verdicts["verdict"] == "kept")
+    names = [name for name in table.columns if name in NUMBERS]
+    columns = [name for name in ("lang", "source") if name in table.columns]
+    return {
+        "raw": sizes(read),
+        "clean": sizes(kept),
+        "by": {
+            name: {"raw": by_value(read, name), "clean": by_value(kept, name)} for name in columns
+        },
+        "histograms": {
+            name: {"raw": histogram(name, read[name]), "clean": histogram(name, kept[name])}
+            for name in names
+        },
+        "stages": stages(verdicts, table),
+        "clusters": cluster_histogram(verdicts),
+    }

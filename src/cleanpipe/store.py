@@ -1,0 +1,268 @@
+"""Files that are whole or not there: atomic writes, tables, the lock, HEAD, and their check.
+
+Every file is written under a temporary name in its target folder, synced, checked, renamed, and
+its folder synced. A reader therefore sees an old file, a new file, or none. HEAD.json is the only
+switch: what it does not reach does not exist for a reader.
+"""
+
+import contextlib
+import errno
+import fcntl
+import io
+import json
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+import xxhash
+import zstandard
+
+from cleanpipe.errors import LockedError, OutputError
+
+ROWS_IN_GROUP = 1_000  # a later night reads single documents back: 0.6 ms a group of this size
+ZSTD_LEVEL = 3
+TEMPORARY = ".tmp-"
+ORPHANS_LEAVE_WITHIN = 60.0  # seconds; workers of a killed run leave as soon as their pipe closes
+Record = dict[str, Any]
+"""What a receipt says of a file: name, rows, bytes, xxh3_128."""
+
+
+def write_file(path: Path, fill: Callable[[IO[bytes]], None], *, private: bool = False) -> Record:
+    """Write `path` whole or not at all; `private` files (0600) hold documents or secrets."""
+    temporary = path.parent / f"{TEMPORARY}{path.name}-{os.getpid()}-{secrets.token_hex(4)}"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.open(temporary, flags, 0o600 if private else 0o644), "wb") as file:
+            fill(file)
+            file.flush()
+            os.fsync(file.fileno())
+        record = {"bytes": temporary.stat().st_size, "xxh3_128": file_hash(temporary)}
+        temporary.replace(path)
+        sync_folder(path.parent)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise cannot_write(path, error) from error
+        raise
+    return {"name": path.name, **record}
+
+
+def cannot_write(path: Path, error: OSError) -> OutputError:
+    """The error of a disk, said to people."""
+    moves = {
+        errno.ENOSPC: "free some space and run again: it goes on where it stopped",
+        errno.EDQUOT: "free some of your quota and run again: it goes on where it stopped",
+    }
+    move = moves.get(error.errno or 0, "make it writable, or choose another --output")
+    return OutputError(f"{path} cannot be written: {error.strerror or error}; {move}")
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in `folder` survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def file_hash(path: Path) -> str:
+    """xxh3_128 of a file's bytes, in hexadecimal."""
+    digest = xxhash.xxh3_128()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def write_json(path: Path, value: Any, *, private: bool = False) -> Record:
+    """Write JSON with sorted keys, so that equal values are equal bytes."""
+    data = orjson.dumps(value, option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2) + b"\n"
+    return write_file(path, lambda file: file.write(data) and None, private=private)
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON that this module wrote; a damaged file is named."""
+    try:
+        return orjson.loads(path.read_bytes())
+    except orjson.JSONDecodeError as error:
+        raise OutputError(
+            f"{path} is damaged ({error}); restore it or start a new output"
+        ) from None
+
+
+def write_lines(path: Path, lines: Iterable[Any]) -> Record:
+    """Write JSON lines, compressed; used for quarantine, which holds documents."""
+    compressor = zstandard.ZstdCompressor(level=ZSTD_LEVEL)
+
+    def fill(file: IO[bytes]) -> None:
+        with compressor.stream_writer(file, closefd=False) as stream:
+            for line in lines:
+                stream.write(orjson.dumps(line, option=orjson.OPT_SORT_KEYS) + b"\n")
+
+    return write_file(path, fill, private=True)
+
+
+def read_lines(path: Path) -> Iterator[Any]:
+    """Read what `write_lines` wrote."""
+    with path.open("rb") as file, zstandard.ZstdDecompressor().stream_reader(file) as stream:
+        for line in io.BufferedReader(stream):
+            yield orjson.loads(line)
+
+
+def in_groups(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
+    """Regroup tables into ones of exactly `rows` rows, one chunk a column.
+
+    Parquet's bytes depend on chunks and row groups: after this they depend on the rows alone.
+    """
+    waiting: list[pa.Table] = []
+    count = 0
+    for table in tables:
+        waiting.append(table)
+        count += table.num_rows
+        if count >= rows:
+            whole = pa.concat_tables(waiting)
+            cut = count - count % rows
+            for start in range(0, cut, rows):
+                yield whole.slice(start, rows).combine_chunks()
+            waiting, count = [whole.slice(cut)], count - cut
+    if count:
+        yield pa.concat_tables(waiting).combine_chunks()
+
+
+def write_table(
+    path: Path, tables: Iterable[pa.Table], schema: pa.Schema, *, group: int = ROWS_IN_GROUP
+) -> Record:
+    """Write a table in the format that the path's ending names: .parquet, .arrow or .jsonl.zst.
+
+    The one function that writes tables, so that equal rows are equal bytes whatever batches they
+    come in: fixed row groups, one chunk, zstd 3, one thread.
+    """
+    rows = 0
+
+    def counted() -> Iterator[pa.Table]:
+        nonlocal rows
+        for table in in_groups(tables, group):
+            rows += table.num_rows
+            yield table
+
+    def fill(file: IO[bytes]) -> None:
+        if path.name.endswith(".parquet"):
+            options = {"compression": "zstd", "compression_level": ZSTD_LEVEL}
+            with pq.ParquetWriter(file, schema, write_page_checksum=True, **options) as writer:
+                for table in counted():
+                    writer.write_table(table, row_group_size=group)
+        elif path.name.endswith(".arrow"):
+            codec = pa.ipc.IpcWriteOptions(
+                compression=pa.Codec("zstd", compression_level=ZSTD_LEVEL), use_threads=False
+            )
+            with pa.ipc.new_file(file, schema, options=codec) as writer:
+                for table in counted():
+                    writer.write_table(table)
+        else:
+            with zstandard.ZstdCompressor(level=ZSTD_LEVEL).stream_writer(
+                file, closefd=False
+            ) as stream:
+                for table in counted():
+                    for row in table.to_pylist():
+                        stream.write(orjson.dumps(row, default=str) + b"\n")
+
+    record = write_file(path, fill)
+    return {**record, "rows": rows}
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete temporary files of killed writers; call it only while holding the lock."""
+    for path in folder.rglob(f"{TEMPORARY}*"):
+        path.unlink(missing_ok=True)
+
+
+def take_lock(path: Path) -> int:
+    """Lock an output folder for this process and the workers that inherit the descriptor.
+
+    The kernel frees the lock when the last holder is gone, so a killed run leaves none behind.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    deadline = time.monotonic() + ORPHANS_LEAVE_WITHIN
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
+            if _is_alive(holder) or time.monotonic() > deadline:
+                os.close(descriptor)
+                raise LockedError(
+                    f"{path.parent.parent} is being written by another run ({holder}); "
+                    "wait for it to end, or end it, and run again"
+                ) from None
+            time.sleep(0.05)  # its parent was killed: its workers are about to leave
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"process {os.getpid()}\n".encode(), 0)
+    return descriptor
+
+
+def _is_alive(holder: str) -> bool:
+    number = holder.removeprefix("process ")
+    if not number.isdigit():
+        return False
+    try:
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return not _is_zombie(int(number))
+
+
+def _is_zombie(process: int) -> bool:
+    try:
+        state = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2]
+    except OSError:
+        return False
+    return state.split()[0] == "Z"
+
+
+def publish(control: Path, manifest: Record) -> None:
+    """Write the next manifest and point HEAD at it: the moment a run becomes visible."""
+    name = f"manifest-{manifest['number']}.json"
+    write_json(control / name, manifest)
+    write_json(control / "HEAD.json", {"manifest": name})
+
+
+def current_manifest(output: Path) -> Record | None:
+    """The manifest that HEAD points at, or None where nothing was published yet."""
+    head = output / "_cleanpipe" / "HEAD.json"
+    if not head.exists():
+        return None
+    manifest: Record = read_json(head.parent / read_json(head)["manifest"])
+    return manifest
+
+
+def check_files(folder: Path, records: Iterable[Record]) -> list[str]:
+    """Compare files with what their records say; one sentence for each that differs."""
+    faults = []
+    for record in records:
+        path = folder / record["name"]
+        if not path.exists():
+            faults.append(f"{path} is missing")
+        elif path.stat().st_size != record["bytes"] or file_hash(path) != record["xxh3_128"]:
+            faults.append(f"{path} differs from its receipt: its bytes were changed")
+    return faults
+
+
+def canonical(value: Any) -> str:
+    """JSON text that is equal for equal values; for identities."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

@@ -1,0 +1,36 @@
+"""A run in a few lines: what was kept, what was dropped, by which stage and rule."""
+
+from typing import Any
+
+STAGE_ORDER = ("read", "normalize", "filter", "dedup", "balance", "augment")
+
+
+def attrition(stats: dict[str, Any]) -> list[dict[str, Any]]:
+    """One row a stage and rule that lost documents, in the order of the stages, then `kept`."""
+    place = {stage: number for number, stage in enumerate(STAGE_ORDER)}
+    lost = sorted(
+        stats["stages"], key=lambda row: (place[row["stage"]], -row["documents"], row["rule"])
+    )
+    rows = [
+        {
+            "stage": row["stage"],
+            "rule": row["rule"],
+            "verdict": row["verdict"],
+            "documents": row["documents"],
+            "bytes": row["bytes"] or 0,
+        }
+        for row in lost
+    ]
+    kept = stats["clean"]
+    last = {"stage": "", "rule": "", "verdict": "kept"}
+    return [*rows, {**last, "documents": kept["documents"], "bytes": kept["bytes"]}]
+
+
+def share(part: int, whole: int) -> str:
+    """A share in percent, for people; a dash where there is nothing to share."""
+    return f"{100 * part / whole:.1f} %" if whole else "-"
+
+
+def megabytes(size: int) -> str:
+    """A size for people."""
+    return f"{size / 1e6:,.1f} MB"

@@ -1,0 +1,154 @@
+"""Pass 2: read the kept documents again, augment the extra copies, write the parts."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cleanpipe import store
+from cleanpipe.corpus import Block, Shard
+from cleanpipe.filter import MEASURES
+from cleanpipe.recipe import Recipe
+from cleanpipe.reread import Again, reread
+
+ENDINGS = {"parquet": "parquet", "arrow": "arrow", "jsonl": "jsonl.zst"}
+COPIES_SCHEMA = {
+    "id": pl.String,
+    "copy": pl.Int32,
+    "operations": pl.String,
+    "seed": pl.UInt64,
+    "changed_share": pl.Float64,
+    "similarity": pl.Float64,
+    "outcome": pl.String,
+    "bytes": pl.Int64,
+}
+
+
+def part_name(number: int) -> str:
+    """The name of a part's files."""
+    return f"part-{number:05d}"
+
+
+def output_schema(recipe: Recipe, carried: pa.Schema) -> pa.Schema:
+    """The columns of every part: id, clean text, what the input carried, where a copy is from."""
+    fields = [pa.field("id", pa.string()), pa.field("text", pa.large_string())]
+    fields += [field for field in carried if field.name != "id"]
+    fields += [pa.field("copy", pa.int32()), pa.field("augmented_by", pa.string())]
+    measures = pl.DataFrame(schema={name: MEASURES[name] for name in recipe.output.columns})
+    fields += [pa.field(f.name, f.type) for f in measures.to_arrow().schema]
+    return pa.schema(fields)
+
+
+def write_part(
+    folder: Path,
+    recipe: Recipe,
+    seed: int,
+    number: int,
+    blocks: list[Block],
+    shards: tuple[Shard, ...],
+    schema: pa.Schema,
+) -> store.Record:
+    """Write one part, its rows of `copies`, and its receipt."""
+    name = part_name(number)
+    plan = pl.read_parquet(folder / "scratch" / f"{name}.parquet")
+    copies: list[pl.DataFrame] = []
+
+    def tables() -> Iterator[pa.Table]:
+        for _, wanted in plan.group_by("copy", maintain_order=True):
+            for again in reread(wanted, recipe, seed, blocks, shards):
+                written, rows = with_copies(again, recipe)
+                copies.append(rows)
+                yield part_table(written, schema, recipe.output.columns)
+
+    data = folder.parents[2] / "data" / folder.name
+    part = store.write_table(data / f"{name}.{ENDINGS[recipe.output.format]}", tables(), schema)
+    asked = pl.concat(copies) if copies else pl.DataFrame(schema=COPIES_SCHEMA)
+    files = {"data": part}
+    if asked.height:
+        table = asked.drop("bytes").to_arrow()
+        path = folder / "copies" / f"{name}.parquet"
+        files["copies"] = store.write_table(path, [table], table.schema)
+    extra = asked.filter(pl.col("outcome") == "written")
+    receipt = {
+        "part": number,
+        "files": files,
+        "added": extra.height,
+        "added_bytes": int(extra["bytes"].sum()),
+        "asked": asked.height,
+    }
+    store.write_json(folder / "receipts" / f"write-{name}.json", receipt)
+    return receipt
+
+
+def with_copies(again: Again, recipe: Recipe) -> tuple[Again, pl.DataFrame]:
+    """What is written of these documents, and their rows of `copies` (none for originals)."""
+    wanted = again.wanted
+    unnamed = wanted.with_columns(augmented_by=pl.lit(None, dtype=pl.String))
+    plain = Again(unnamed, again.carried, again.original, again.texts)
+    if wanted["copy"][0] == 0:
+        return plain, pl.DataFrame(schema=COPIES_SCHEMA)
+    if recipe.augment is None:
+        rows = wanted.select("id", "copy", "bytes").with_columns(
+            operations=pl.lit("repeat"),
+            seed=wanted["key"],
+            changed_share=0.0,
+            similarity=1.0,
+            outcome=pl.lit("written"),
+        )
+        return plain, rows.select(COPIES_SCHEMA.keys()).cast(COPIES_SCHEMA)  # type: ignore[arg-type]
+    made = recipe.augment.augment(
+        again.texts, wanted["id"].to_list(), wanted["copy"].to_numpy(), wanted["key"].to_numpy()
+    )
+    sizes = np.zeros(len(made.written), dtype=np.int64)
+    sizes[made.written] = pc.binary_length(made.texts).to_numpy()
+    rows = made.rows.with_columns(bytes=pl.Series(sizes))
+    named = wanted.with_columns(augmented_by=rows["operations"]).filter(pl.Series(made.written))
+    mask = pa.array(made.written)
+    left = Again(named, again.carried.filter(mask), again.original.filter(mask), made.texts)
+    return left, rows.select(COPIES_SCHEMA.keys()).cast(COPIES_SCHEMA)  # type: ignore[arg-type]
+
+
+def part_table(again: Again, schema: pa.Schema, measures: tuple[str, ...]) -> pa.Table:
+    """The rows of a part, in its schema; columns that a shard lacks are null."""
+    own = again.wanted.select("id", "copy", "augmented_by", *measures).to_arrow()
+    columns = []
+    for field in schema:
+        if field.name == "text":
+            columns.append(again.texts)
+        elif field.name in own.column_names:
+            columns.append(pc.cast(own.column(field.name), field.type))
+        elif field.name in again.carried.column_names:
+            columns.append(_cast(again.carried.column(field.name), field.type))
+        else:
+            columns.append(pa.nulls(len(again.texts), field.type))
+    return pa.table(columns, schema=schema)
+
+
+def _cast(column: pa.ChunkedArray, wanted: pa.DataType) -> pa.ChunkedArray:
+    try:
+        return pc.cast(column, wanted)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return pa.chunked_array([[_text(value) for value in column.to_pylist()]], wanted)
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def cut_parts(plan: pl.DataFrame, shard_size: int) -> list[pl.DataFrame]:
+    """Cut the documents to write, originals first, into parts of about `shard_size` bytes."""
+    if plan.is_empty():
+        return []
+    before = plan["bytes"].cum_sum().to_numpy() - plan["bytes"].to_numpy()
+    # extra copies begin a new part: they stand in later parts than their originals
+    extra = int((plan["copy"].to_numpy() == 0).sum())
+    numbers = before // shard_size
+    if extra < plan.height:
+        later = (before[extra:] - before[extra]) // shard_size
+        numbers[extra:] = later + (numbers[extra - 1] + 1 if extra else 0)
+    _, starts = np.unique(numbers, return_index=True)
+    ends = [*starts[1:], plan.height]
+    return [plan[int(start) : int(end)] for start, end in zip(starts, ends, strict=True)]

@@ -1,0 +1,65 @@
+"""What several tests share: the corpora beside the checkout, small corpora, a run's bytes."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import orjson
+import pytest
+
+from cleanpipe.store import current_manifest
+
+ROOT = Path(__file__).parents[1]
+CORPORA = ROOT.parent / "shared" / "corpora"
+SAME_BYTES = ("measures", "verdicts", "pairs", "copies", "quarantine")
+
+
+@pytest.fixture(scope="session")
+def corpora() -> Path:
+    """The development corpora beside the checkout; tests on them are skipped where they are not."""
+    if not CORPORA.is_dir():
+        pytest.skip("the development corpora are not beside this checkout")
+    return CORPORA
+
+
+@pytest.fixture(scope="session")
+def sample_recipe() -> Path:
+    """The recipe that `make demo` runs."""
+    return ROOT / "configs" / "sample.yaml"
+
+
+@pytest.fixture
+def write_recipe(tmp_path: Path) -> Callable[..., Path]:
+    """A function that writes a recipe of the given sections and gives its path."""
+
+    def write(name: str = "recipe.yaml", **sections: object) -> Path:
+        path = tmp_path / name
+        known = {"version": 1, "seed": 7, "output": {"path": "out"}, **sections}
+        path.write_bytes(orjson.dumps(known))  # JSON is YAML
+        return path
+
+    return write
+
+
+def digests(output: Path) -> dict[str, str]:
+    """The bytes that must not depend on workers, engine, order or kills, each as a hash."""
+    manifest = current_manifest(output)
+    assert manifest is not None, "nothing was published"
+    run = output / "_cleanpipe" / "runs" / manifest["run"]
+    files = {f"data/{path.name}": path for path in (output / "data" / manifest["run"]).iterdir()}
+    for kind in SAME_BYTES:
+        files |= {f"{kind}/{path.name}": path for path in (run / kind).glob("*")}
+    files["stats.json"] = run / "stats.json"
+    return {
+        name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in sorted(files.items())
+    }
+
+
+class InProcess:
+    """A pool without processes, for tests that run the pipeline many times."""
+
+    def __init__(self, workers: int = 1) -> None:
+        self.workers = workers
+
+    def call(self, function, *arguments):
+        return function(*arguments)

@@ -1,0 +1,100 @@
+"""The Prefect flow, on a real embedded server."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from conftest import digests
+
+CLI = [sys.executable, "-m", "cleanpipe.cli"]
+TASKS = {
+    "normalize and measure",
+    "filter",
+    "deduplicate",
+    "compare candidates",
+    "balance",
+    "augment and write",
+    "statistics",
+    "report",
+}
+ASK = """
+import asyncio, json
+from cleanpipe.flows import embedded
+from prefect import get_client
+
+async def ask():
+    async with get_client() as client:
+        tasks = await client.read_task_runs(limit=200)
+        flows = await client.read_flow_runs()
+        artifacts = (await client._client.post("/artifacts/filter", json={})).json()
+        print(json.dumps({
+            "tasks": sorted({t.name.rsplit("-", 1)[0] for t in tasks}),
+            "states": sorted({str(t.state_type.value) for t in tasks}),
+            "flows": [(f.name, f.state_type.value) for f in flows],
+            "artifacts": sorted({a["key"] for a in artifacts}),
+        }))
+
+asyncio.run(ask())
+"""
+
+
+def run(*words, home, **environment):
+    known = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
+    return subprocess.run(
+        [str(word) for word in words],
+        env={**known, "PREFECT_HOME": str(home), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=500,
+    )
+
+
+@pytest.fixture(scope="module")
+def flow(tmp_path_factory, sample_recipe):
+    """sample_data/, cleaned by the flow on an embedded server with a history of its own."""
+    folder = tmp_path_factory.mktemp("flow")
+    done = run(
+        *CLI, "run", sample_recipe, "--output", folder / "out", "--prefect", home=folder / "home"
+    )
+    assert done.returncode == 0, done.stderr
+    return folder, done
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_flow_and_the_local_engine_write_the_same_bytes(flow, tmp_path, sample_recipe, workers):
+    """One worker, two workers and the Prefect flow: byte-identical output."""
+    folder, _ = flow
+    done = run(
+        *CLI,
+        "run",
+        sample_recipe,
+        "--output",
+        tmp_path / "out",
+        "--workers",
+        workers,
+        home=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert digests(tmp_path / "out") == digests(folder / "out")
+
+
+def test_prefect_shows_the_stages_by_their_users_names(flow):
+    """Every stage is a task run that completed, with its artifact, and the flow completed."""
+    import json
+
+    folder, _ = flow
+    shown = json.loads(run(sys.executable, "-c", ASK, home=folder / "home").stdout)
+    assert set(shown["tasks"]) >= TASKS
+    assert shown["states"] == ["COMPLETED"]
+    assert [state for _, state in shown["flows"]] == ["COMPLETED"]
+    assert {"kept-and-dropped", "report-page", "filter-result"} <= set(shown["artifacts"])
+
+
+def test_the_flow_is_quiet(flow):
+    """No traceback, no lost task runs, no server log on the user's terminal."""
+    _, done = flow
+    assert "Traceback" not in done.stderr
+    assert "ERROR" not in done.stderr
+    assert len(done.stderr.splitlines()) < 15

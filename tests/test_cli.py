@@ -1,0 +1,117 @@
+"""The command line as its users meet it: one line an error, the right exit code, no leftovers."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import orjson
+import pytest
+
+CLI = [sys.executable, "-m", "cleanpipe.cli"]
+
+
+def cleanpipe(*words, **options):
+    return subprocess.run(
+        [*CLI, *map(str, words)], capture_output=True, text=True, check=False, **options
+    )
+
+
+@pytest.fixture(scope="module")
+def cleaned(tmp_path_factory, sample_recipe):
+    """sample_data/, cleaned by `cleanpipe run` in real worker processes."""
+    output = tmp_path_factory.mktemp("cleaned") / "out"
+    done = cleanpipe("run", sample_recipe, "--output", output)
+    assert done.returncode == 0, done.stderr
+    return output, done
+
+
+def test_run_says_where_the_result_is_and_what_was_dropped(cleaned):
+    """The last lines name the parts, the report, and how to ask about one document."""
+    output, done = cleaned
+    assert str(output / "data" / "0001") in done.stdout
+    assert "report.html" in done.stdout
+    assert "documents read =" in done.stdout
+    assert "near" in done.stdout
+    assert len(done.stdout.splitlines()) < 50
+
+
+def test_json_is_json_and_nothing_else(cleaned, sample_recipe):
+    """With --json standard output is one JSON value; progress stays on standard error."""
+    output, _ = cleaned
+    again = cleanpipe("verify", output, "--json")
+    assert orjson.loads(again.stdout) == {"faults": []}
+    story = cleanpipe("why", output, "no-such-id", "--json")
+    assert story.returncode == 3
+    assert story.stdout == ""
+    assert "no-such-id" in story.stderr
+
+
+def test_verify_finds_a_flipped_byte(cleaned, tmp_path):
+    """One changed bit in one part is named, with exit code 1."""
+    output = tmp_path / "copy"
+    shutil.copytree(cleaned[0], output)
+    part = next((output / "data" / "0001").glob("part-*"))
+    data = bytearray(part.read_bytes())
+    data[len(data) // 2] ^= 1
+    part.write_bytes(data)
+    done = cleanpipe("verify", output)
+    assert done.returncode == 1
+    assert part.name in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["run", "missing.yaml"], 2, "missing.yaml"),
+        (["run", "recipe.yaml", "--input", "nowhere/*.jsonl"], 3, "nowhere"),
+        (["run", "recipe.yaml", "--set", "filter.wrods.low=3"], 2, "words"),
+        (["run", "recipe.yaml", "--set", "nonsense"], 2, "key=value"),
+        (["verify", "empty"], 3, "no published run"),
+        (["why", "empty", "x"], 3, "no published run"),
+    ],
+)
+def test_a_mistake_is_one_message_and_its_exit_code(tmp_path, words, code, says):
+    """Mistakes end in a message that names the thing, never in a traceback."""
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "a.jsonl").write_text('{"text": "x"}\n')
+    (tmp_path / "recipe.yaml").write_text(
+        "version: 1\ninput: {path: a.jsonl}\noutput: {path: out}\nmeasure: {language: false}\n"
+    )
+    done = cleanpipe(*words, cwd=tmp_path)
+    assert done.returncode == code, done.stderr
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
+@pytest.mark.parametrize("kilobytes", [64, 256, 600])
+def test_a_full_disk_ends_in_one_line_and_code_5(tmp_path, sample_recipe, kilobytes):
+    """On a disk that is too small nothing is published; with room, the same command goes on."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", disk], check=False
+    )
+    if mounted.returncode:
+        pytest.skip("this machine lets nobody mount a small disk")
+    try:
+        done = cleanpipe("run", sample_recipe, "--output", disk / "out")
+        assert done.returncode == 5, done.stderr
+        assert "No space left" in done.stderr
+        assert "Traceback" not in done.stderr
+        assert not (disk / "out" / "_cleanpipe" / "HEAD.json").exists()
+        assert not list(disk.rglob(".tmp-*"))
+        subprocess.run(["mount", "-o", "remount,size=64m", disk], check=True)
+        assert cleanpipe("run", sample_recipe, "--output", disk / "out").returncode == 0
+        assert cleanpipe("verify", disk / "out").returncode == 0
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_an_output_that_cannot_be_written_is_code_5(tmp_path, sample_recipe):
+    """A file where the output folder should be: one line, and the input is not even read."""
+    (tmp_path / "file").write_text("in the way")
+    done = cleanpipe("run", sample_recipe, "--output", tmp_path / "file" / "out")
+    assert done.returncode == 5
+    assert "choose another --output" in done.stderr

@@ -1,0 +1,86 @@
+"""The architecture as checks: who may import whom, how long a file may be, what it may be called."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCES = sorted((ROOT / "src" / "cleanpipe").rglob("*.py"))
+FLOWS = sorted((ROOT / "flows").glob("*.py"))
+STAGES = {"normalize", "filter", "dedup", "balance", "augment", "stats"}
+# What each module may import of ours; a name stands for everything below it.
+ALLOWED = {
+    **dict.fromkeys(STAGES, {"kernels", "mojibake", "nearest", "where"}),
+    "corpus": {"errors", "kernels", "globbing", "bytestream"},
+    "store": {"errors"},
+    "report": {"recipe", "stats", "store", "summary"},
+    "summary": set(),
+    "language": set(),
+    "pool": {"errors"},
+}
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT / "src" / "cleanpipe").with_suffix("").parts
+    return parts[0] if parts[-1] == "__init__" or parts[0] in {"kernels", "report"} else parts[-1]
+
+
+def imports_of(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            # `from cleanpipe import store` imports a module of ours; deeper names are its own
+            ours = node.module == "cleanpipe"
+            found |= {f"cleanpipe.{a.name}" for a in node.names} if ours else {node.module}
+    return found
+
+
+def ours(path: Path) -> set[str]:
+    names = {name for name in imports_of(path) if name.startswith("cleanpipe.")}
+    return {name.split(".")[1] for name in names}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
+def test_modules_import_only_what_stands_below_them(path):
+    """A stage knows kernels and no other stage; stores and readers know nothing above them."""
+    module = module_of(path)
+    if module in ALLOWED:
+        assert ours(path) - {module} <= ALLOWED[module]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
+def test_kernels_know_arrays_only(path):
+    """Kernels import numpy, numba, llvmlite and the standard library: no Polars, no recipes."""
+    if "kernels" in path.parts:
+        assert ours(path) <= {"kernels"}
+        assert not {name.split(".")[0] for name in imports_of(path)} & {
+            "polars",
+            "pyarrow",
+            "pydantic",
+            "prefect",
+        }
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
+def test_prefect_and_flows_stay_in_flows(path):
+    """Prefect is imported in flows/ alone; only the command line imports flows."""
+    assert not any(name.split(".")[0] == "prefect" for name in imports_of(path))
+    if path.name != "cli.py":
+        assert "flows" not in ours(path)
+
+
+def test_readers_and_deciding_modules_do_not_know_the_engine():
+    """Nothing below imports run; report and stats never do."""
+    above = {path.stem for path in SOURCES if "run" in ours(path)}
+    assert above <= {"cli", "__init__"}
+
+
+@pytest.mark.parametrize("path", [*SOURCES, *FLOWS], ids=lambda path: path.stem)
+def test_files_are_short_and_say_what_they_hold(path):
+    """No file over 400 lines, no flow over 100, no name that could hold anything."""
+    lines = len(path.read_text(encoding="utf-8").splitlines())
+    assert lines <= (100 if path in FLOWS else 400)
+    assert path.stem not in {"utils", "common", "helpers", "base", "misc"}

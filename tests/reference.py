@@ -12,7 +12,7 @@ SOLO_SCRIPTS = re.compile(
     r"|HIRAGANA|HENTAIGANA|(HALFWIDTH )?KATAKANA|THAI|LAO|KHMER|MYANMAR)"
 )
 # The marks of the tests' alphabet and of the larger scripts, not the whole of Sentence_Terminal.
-SENTENCE_ENDS = ".!?…‼‽⁇⁈⁉։؟۔।॥။።፧។៕。！．？｡᠃᠉܂߹၊"
+SENTENCE_ENDS = ".!?…‼‽⁇⁈⁉։؟۔।॥။።፧។៕。！．？｡᠃᠉܂߹၊᙮᜵᜶"
 SOLO_ENDS = "။។៕。！．？｡"
 STOP_WORDS = ["the", "be", "to", "of", "and", "that", "have", "with"]
 
@@ -41,8 +41,8 @@ def tokenize(text):
     tokens = []
     i = 0
     while i < len(text):
-        word = re.compile(r"SM*|(?:[LMN]|(?<=[LM])'(?=L))+").match(kinds, i)
-        if word and word.end() > i:
+        word = re.compile(r"SM*|[LMN](?:[LMN]|(?<=[LM])'(?=L))*").match(kinds, i)
+        if word:
             tokens.append((text[i : word.end()], True))
             i = word.end()
         elif kinds[i] == " ":

@@ -14,10 +14,10 @@ from conftest import InProcess, digests
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cleanpipe import run as engine
 from cleanpipe import store
 from cleanpipe.outcome import Run
 from cleanpipe.recipe import load
+from cleanpipe.run import Work, all_steps
 
 WORDS = (
     "the river of stone and have with that people who walk along it every single morning".split()
@@ -97,8 +97,8 @@ def clean(
         **sections,
     }
     recipe.write_bytes(orjson.dumps(known))
-    work = engine.Work(load(recipe), InProcess(workers), lambda *_: None)
-    return engine.all_steps(work)
+    work = Work(load(recipe), InProcess(workers), lambda *_: None)
+    return all_steps(work)
 
 
 def rows_of(run: Run) -> list[dict]:

@@ -148,24 +148,27 @@ class Near(BaseModel):
     def candidates(
         self, bands: Iterator[npt.NDArray[np.uint64]], eligible: npt.NDArray[np.integer[Any]]
     ) -> Candidates:
-        """The eligible rows that share a band with another eligible one.
+        """The eligible rows (ascending) that share a band with another eligible one.
 
         `bands` yields one band at a time, its hash for each row of the table: memory holds one
-        band's hashes, and 12 bytes for each document in each bucket that it shares.
+        band's hashes, and 8 bytes for each document in each bucket that it shares.
         """
-        members: list[Rows] = []
+        members: list[npt.NDArray[np.int32]] = []
         numbers: list[npt.NDArray[np.int32]] = []
         count = 0
         for band in bands:
             order, starts = _groups(band[eligible])
-            members.append(eligible[order].astype(np.int64))
+            members.append(order.astype(np.int32))
             numbers.append((np.cumsum(starts) + (count - 1)).astype(np.int32))
             count += int(starts.sum())
-        rows = np.unique(np.concatenate([np.zeros(0, np.int64), *members]))
-        buckets = np.full((len(rows), len(members)), -1, np.int32)
+        shares = np.zeros(len(eligible), np.bool_)
+        for own in members:
+            shares[own] = True
+        place = np.cumsum(shares) - 1
+        buckets = np.full((int(shares.sum()), len(members)), -1, np.int32)
         for band_number, (own, bucket) in enumerate(zip(members, numbers, strict=True)):
-            buckets[np.searchsorted(rows, own), band_number] = bucket
-        return Candidates(rows, buckets)
+            buckets[place[own], band_number] = bucket
+        return Candidates(eligible[shares].astype(np.int64), buckets)
 
     def clusters(
         self,

@@ -9,10 +9,11 @@ from typing import Any
 import orjson
 import polars as pl
 
-from cleanpipe import ledger, normalize, stats, store
+from cleanpipe import ledger, stats, store
 from cleanpipe.decide import Decisions
 from cleanpipe.errors import InputError
 from cleanpipe.identity import versions
+from cleanpipe.normalize import FIXES
 
 
 def count(
@@ -53,7 +54,7 @@ def _fixes(table: pl.DataFrame) -> dict[str, int]:
     bits = table["fixes"].fill_null(0)
     return {
         fix: int(((bits.to_numpy() >> place) & 1).sum())
-        for place, fix in enumerate(normalize.FIXES)
+        for place, fix in enumerate(FIXES)
     }
 
 

@@ -16,10 +16,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from cleanpipe import compare, corpus, ledger, measure, outcome, report, store, write
+from cleanpipe import compare, corpus, ledger, outcome, report, store, write
 from cleanpipe.decide import Decisions
 from cleanpipe.errors import QuarantineError
 from cleanpipe.identity import choose_run, draw_seed
+from cleanpipe.measure import block_name, carried_schema, measure_block
 from cleanpipe.outcome import Run
 from cleanpipe.pool import Pool
 from cleanpipe.recipe import Recipe, load
@@ -127,7 +128,7 @@ class Work:
         return [b.number for b in self.blocks if not self._receipt("measure", b.number)]
 
     def _receipt(self, step: str, number: int) -> store.Record | None:
-        name = measure.block_name(number) if step == "measure" else write.part_name(number)
+        name = block_name(number) if step == "measure" else write.part_name(number)
         path = self.folder / "receipts" / f"{step}-{name}.json"
         return store.read_json(path) if path.exists() else None
 
@@ -138,7 +139,7 @@ class Work:
         """Normalize and measure one block, in a worker."""
         block = self.blocks[number]
         receipt = self.pool.call(
-            measure.measure_block, self.folder, self.recipe, self.seed, block, self.shards
+            measure_block, self.folder, self.recipe, self.seed, block, self.shards
         )
         return {name: receipt[name] for name in ("block", "rows", "quarantined")}
 
@@ -154,7 +155,7 @@ class Work:
                 f"{lost} of {rows} documents could not be read; max_quarantined allows "
                 f"{self.recipe.max_quarantined:.2%}. Each is named in {self.folder}/quarantine"
             )
-        self.carried = measure.carried_schema(receipts, self.recipe.output.on_conflict)
+        self.carried = carried_schema(receipts, self.recipe.output.on_conflict)
         self.schema = write.output_schema(self.recipe, self.carried)
         self.decisions = Decisions(self.recipe, self.seed, self.folder, numbers)
         return {"documents": rows, "quarantined": lost}

@@ -5,8 +5,9 @@ from typing import Any
 
 import polars as pl
 
-from cleanpipe import corpus, ledger, normalize, store
+from cleanpipe import corpus, ledger, store
 from cleanpipe.errors import InputError
+from cleanpipe.normalize import FIXES
 from cleanpipe.recipe import load
 from cleanpipe.reread import reread
 
@@ -38,7 +39,7 @@ def _story(run: Path, verdict: dict[str, Any]) -> dict[str, Any]:
         story["fixes"] = recipe.normalize.explain(before)
     else:
         bits = line["fixes"] or 0
-        story["fixes"] = [fix for place, fix in enumerate(normalize.FIXES) if bits >> place & 1]
+        story["fixes"] = [fix for place, fix in enumerate(FIXES) if bits >> place & 1]
     return story
 
 

@@ -8,6 +8,7 @@ import orjson
 import pytest
 
 from cleanpipe.store import current_manifest
+from cleanpipe.warm import Here
 
 ROOT = Path(__file__).parents[1]
 CORPORA = ROOT.parent / "shared" / "corpora"
@@ -46,7 +47,8 @@ def digests(output: Path) -> dict[str, str]:
     manifest = current_manifest(output)
     assert manifest is not None, "nothing was published"
     run = output / "_cleanpipe" / "runs" / manifest["run"]
-    files = {f"data/{path.name}": path for path in (output / "data" / manifest["run"]).iterdir()}
+    parts = (output / "data" / manifest["run"]).glob("*")
+    files = {f"data/{path.name}": path for path in parts}
     for kind in SAME_BYTES:
         files |= {f"{kind}/{path.name}": path for path in (run / kind).glob("*")}
     files["stats.json"] = run / "stats.json"
@@ -55,11 +57,8 @@ def digests(output: Path) -> dict[str, str]:
     }
 
 
-class InProcess:
+class InProcess(Here):
     """A pool without processes, for tests that run the pipeline many times."""
 
     def __init__(self, workers: int = 1) -> None:
         self.workers = workers
-
-    def call(self, function, *arguments):
-        return function(*arguments)

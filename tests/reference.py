@@ -5,15 +5,17 @@ import re
 import unicodedata
 from collections import Counter
 
+from cleanpipe.kernels import make_unicode
+from cleanpipe.kernels.make_unicode import code_points
+
 SPACES = "\t\n\v\f\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B)))
 SPACES += "\u2028\u2029\u202f\u205f\u3000"
 SOLO_SCRIPTS = re.compile(
     r"(CJK (UNIFIED|COMPATIBILITY) IDEOGRAPH|(VERTICAL )?IDEOGRAPHIC ITERATION MARK"
     r"|HIRAGANA|HENTAIGANA|(HALFWIDTH )?KATAKANA|THAI|LAO|KHMER|MYANMAR)"
 )
-# The marks of the tests' alphabet and of the larger scripts, not the whole of Sentence_Terminal.
-SENTENCE_ENDS = ".!?…‼‽⁇⁈⁉։؟۔।॥။።፧។៕。！．？｡᠃᠉܂߹၊᙮᜵᜶"
-SOLO_ENDS = "။។៕。！．？｡"
+SENTENCE_END = "".join(map(chr, sorted(code_points(make_unicode.SENTENCE_ENDS))))
+SOLO_END = "".join(map(chr, sorted(code_points(make_unicode.SOLO_ENDS))))
 STOP_WORDS = ["the", "be", "to", "of", "and", "that", "have", "with"]
 
 
@@ -124,11 +126,11 @@ def window_entropy_min(tokens):
 
 def sentences(text):
     count = 0
-    for run in re.finditer(f"[{re.escape(SENTENCE_ENDS)}]+", text):
+    for run in re.finditer(f"[{re.escape(SENTENCE_END)}]+", text):
         rest = text[run.end() :]
         while rest and (unicodedata.category(rest[0]) in {"Pe", "Pf", "Pi"} or rest[0] in "\"'"):
             rest = rest[1:]
-        count += not rest or rest[0] in SPACES or any(char in SOLO_ENDS for char in run.group())
+        count += not rest or rest[0] in SPACES or any(char in SOLO_END for char in run.group())
     return count
 
 

@@ -112,7 +112,7 @@ def test_errors_name_the_next_move(tmp_path, path, message):
 def test_two_shards_of_one_name_are_refused(tmp_path):
     """Tables could not tell them apart; sources make them two."""
     put(tmp_path, "a/1.jsonl", "b/1.jsonl")
-    with pytest.raises(InputError, match="two shards are named '1.jsonl'.*different sources"):
+    with pytest.raises(InputError, match=r"two shards are named '1.jsonl'.*different sources"):
         names(tmp_path, Input(path="a/*"), Input(path="b/*"))
     both = [Input(path="a/*", source="x"), Input(path="b/*", source="y")]
     assert names(tmp_path, *both) == ["x/1.jsonl", "y/1.jsonl"]

@@ -11,7 +11,7 @@ FLOWS = sorted((ROOT / "flows").glob("*.py"))
 STAGES = {"normalize", "filter", "dedup", "balance", "augment", "stats"}
 # What each module may import of ours; a name stands for everything below it.
 ALLOWED = {
-    **dict.fromkeys(STAGES, {"kernels", "mojibake", "nearest", "where"}),
+    **dict.fromkeys(STAGES, {"errors", "kernels", "mojibake", "nearest", "repair", "where"}),
     "corpus": {"errors", "kernels", "globbing", "bytestream"},
     "store": {"errors"},
     "report": {"recipe", "stats", "store", "summary"},

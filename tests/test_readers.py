@@ -13,6 +13,7 @@ from unittest.mock import patch
 
 import numpy as np
 import orjson
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -308,6 +309,28 @@ def test_types_of_text(tmp_path, column):
     assert documents([found]) == [(0, None, {"n": 2}), (1, "é", {"n": 3})]
 
 
+def test_what_polars_writes(tmp_path):
+    """Polars writes views, in lists and structs too, and categories; all are read in part."""
+    frame = pl.DataFrame(
+        {
+            "text": ["a", "b" * 20, None],
+            "list": [["x"], [], None],
+            "struct": [{"s": "y", "n": 1}, None, {"s": None, "n": 2}],
+            "category": pl.Series(["u", None, "v"], dtype=pl.Categorical),
+        }
+    )
+    frame.write_ipc(tmp_path / "a.arrow")
+    frame.write_ipc_stream(tmp_path / "b.arrow", compression="zstd")
+    frame.write_parquet(tmp_path / "c.parquet")
+    for name in ("a.arrow", "b.arrow", "c.parquet"):
+        found = documents(read(tmp_path / name, np.array([0, 2], dtype=np.uint64)))
+        rows = frame.to_dicts()
+        expected = [
+            (i, rows[i]["text"], {k: rows[i][k] for k in frame.columns[1:]}) for i in (0, 2)
+        ]
+        assert found == expected, name
+
+
 def test_a_long_text_in_a_table(tmp_path, monkeypatch):
     """A row above the limit goes to quarantine; a batch is cut to bounded size."""
     monkeypatch.setattr(batch, "MAX_RECORD", 1_000)
@@ -487,7 +510,7 @@ def test_bombs_are_bounded(tmp_path, monkeypatch, ending):
 
 
 def test_a_window_too_large_is_refused(tmp_path):
-    """zstd may ask for 2 GB of memory by its header: above 128 MB is no shard."""
+    """Zstd may ask for 2 GB of memory by its header: above 128 MB is no shard."""
     options = zstandard.ZstdCompressionParameters(window_log=28)
     compressor = zstandard.ZstdCompressor(compression_params=options).compressobj()
     data = compressor.compress(as_jsonl(RECORDS_TO_BREAK)) + compressor.flush()
@@ -589,7 +612,8 @@ golden = path.read_bytes()
 hostile = path.with_suffix(".hostile.arrow")
 given = Input(path=str(hostile), format="arrow")
 for place in range(0, len(golden) - 3, step):
-    for word in (b"\\xff\\xff\\xff\\x7f", b"\\xff\\xff\\xff\\xff", b"\\x00\\x00\\x00\\x00", b"\\x10\\x00\\x01\\x00"):
+    for number in (0x7FFFFFFF, 0xFFFFFFFF, 0, 0x10010):
+        word = number.to_bytes(4, "little")
         hostile.write_bytes(golden[:place] + word + golden[place + 4 :])
         print(place, word, flush=True)
         (shard,) = corpus.find_shards([given])
@@ -623,6 +647,26 @@ def test_hostile_words(tmp_path, kind):
         timeout=300,
     )
     assert done.returncode == 0, (done.stdout[-80:], done.stderr[-2_000:])
+
+
+def test_a_view_below_a_null(tmp_path):
+    """What a null's view points at is never looked at, at any depth: no crash."""
+    views = np.zeros((3, 4), dtype=np.int32)
+    views[:, 0] = [1, 1_000_000, 2]
+    views[1, 2:] = 0x7FFFFFFF
+    views[0, 1] = ord("a")
+    views[2, 1] = int.from_bytes(b"bc", "little")
+    buffers = [pa.py_buffer(bytes([0b101])), pa.py_buffer(views), pa.py_buffer(bytes(20))]
+    text = pa.Array.from_buffers(pa.string_view(), 3, buffers)
+    lists = pa.ListArray.from_arrays(pa.array([0, 1, 2, 3], pa.int32()), text)
+    table = pa.table({"text": text, "l": lists, "s": pa.StructArray.from_arrays([text], ["x"])})
+    with pa.ipc.new_file(tmp_path / "a.arrow", table.schema) as writer:
+        writer.write_table(table)
+    assert documents(read(tmp_path / "a.arrow")) == [
+        (0, "a", {"l": ["a"], "s": {"x": "a"}}),
+        (1, None, {"l": [None], "s": {"x": None}}),
+        (2, "bc", {"l": ["bc"], "s": {"x": "bc"}}),
+    ]
 
 
 def test_real_text(corpora):

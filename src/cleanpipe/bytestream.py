@@ -153,8 +153,8 @@ def _decompressed(raw: Iterator[bytes], compression: str, size: int) -> Iterator
     limit = max(ALLOWANCE, RATIO * size)
     total = 0
     for out in _frames(raw, compression):
-        if out:
-            yield out[: limit - total]
+        for start in range(0, min(len(out), limit - total), RAW):
+            yield out[start : min(start + RAW, limit - total)]
         total += len(out)
         if total > limit:
             raise BrokenStreamError(

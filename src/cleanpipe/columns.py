@@ -128,10 +128,8 @@ def sound(found: pa.RecordBatch, text: str) -> Sound:
             column = _as_bytes(column, name, error)
             valid = False
         is_bytes = name == text and _value_type(column.type) in BINARIES
-        if column.type in WITHOUT_VIEW:
-            _check_expansion(column, name)
-            column = column.cast(WITHOUT_VIEW[column.type])
-            was[-1] = WITHOUT_VIEW[was[-1]]
+        column = _without_views(column, name)
+        was[-1] = _viewless(was[-1])
         if not valid or is_bytes:
             for row in np.flatnonzero(~_utf8(column)).tolist():
                 bad.setdefault(row, ("not_utf8", f"in column {name!r}", number))
@@ -174,14 +172,77 @@ def _utf8(column: pa.Array) -> npt.NDArray[np.bool_]:
     return valid
 
 
-def _check_expansion(column: pa.Array, name: str) -> None:
-    """Views may all point at one long value: a file of 1 MB can hold 1 TB."""
-    held = sum(buffer.size for buffer in column.buffers() if buffer is not None)
-    length = int(_lengths(column).sum())
+def _without_views(column: pa.Array, name: str) -> pa.Array:
+    kind = column.type
+    wanted = _viewless(kind)
+    if wanted == kind:
+        return column
+    # views may all point at one long value: a file of 1 MB could hold 1 TB
+    held = column.get_total_buffer_size()
+    length = _viewed(column)
     if length > max(ALLOWANCE, 2 * held):
         raise BrokenShardError(
             "broken_shard", f"column {name!r} expands from {held:,} bytes to {length:,}"
         )
+    column = _without_views_of_nulls(column)
+    if pa.types.is_dictionary(kind):
+        values = column.dictionary.cast(wanted.value_type)
+        return pa.DictionaryArray.from_arrays(column.indices, values, safe=False)
+    return column.cast(wanted)
+
+
+def _without_views_of_nulls(column: pa.Array) -> pa.Array:
+    """The same values. Validation passes over nulls, but a cast follows their views anywhere."""
+    kind = column.type
+    if kind in WITHOUT_VIEW and column.null_count:
+        validity, views, *rest = column.buffers()
+        count = 2 * (column.offset + len(column))
+        words = np.frombuffer(views, dtype=np.uint64, count=count).reshape(-1, 2).copy()
+        null = column.is_null().to_numpy(zero_copy_only=False)
+        words[column.offset : column.offset + len(column)][null] = 0
+        calm = [validity, pa.py_buffer(words), *rest]
+        return pa.Array.from_buffers(kind, len(column), calm, offset=column.offset)
+    if pa.types.is_dictionary(kind):
+        values = _without_views_of_nulls(column.dictionary)
+        return pa.DictionaryArray.from_arrays(column.indices, values, safe=False)
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        values = _without_views_of_nulls(column.values)
+        buffers = column.buffers()[:2]
+        return pa.Array.from_buffers(
+            kind, len(column), buffers, offset=column.offset, children=[values]
+        )
+    if pa.types.is_struct(kind):
+        fields = [_without_views_of_nulls(column.field(i)) for i in range(kind.num_fields)]
+        return pa.StructArray.from_arrays(fields, fields=list(kind), mask=column.is_null())
+    return column
+
+
+def _viewless(kind: pa.DataType) -> pa.DataType:
+    """The type with plain strings and bytes for views, in lists and structs too."""
+    if kind in WITHOUT_VIEW:
+        return WITHOUT_VIEW[kind]
+    if pa.types.is_dictionary(kind):
+        return pa.dictionary(kind.index_type, _viewless(kind.value_type), kind.ordered)
+    if pa.types.is_list(kind):
+        return pa.list_(_viewless(kind.value_type))
+    if pa.types.is_large_list(kind):
+        return pa.large_list(_viewless(kind.value_type))
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(_viewless(field.type)) for field in kind])
+    return kind
+
+
+def _viewed(column: pa.Array) -> int:
+    kind = column.type
+    if kind in WITHOUT_VIEW:
+        return int(_lengths(column).sum())
+    if pa.types.is_dictionary(kind):
+        return _viewed(column.dictionary)
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return _viewed(column.values)
+    if pa.types.is_struct(kind):
+        return sum(_viewed(column.field(i)) for i in range(kind.num_fields))
+    return 0
 
 
 def _lengths(column: pa.Array) -> npt.NDArray[np.int64]:

@@ -57,7 +57,8 @@ class Input(BaseModel):
     format: Literal["auto", "parquet", "arrow", "jsonl", "csv", "tsv", "txt"] = "auto"
     """What files are whose content does not tell; auto goes by their ending."""
     source: str | None = None
-    """A name for these documents; the names of their shards begin with it."""
+    """A name for these documents: their shards' names begin with it, and it is their `source`
+    column where they have none."""
     text: str = "text"
     """The column that holds the text."""
     id: str | None = None
@@ -239,7 +240,7 @@ def index_shard(shard: Shard, given: Input) -> ShardIndex:
 
 def _cuts(shard: Shard, given: Input) -> list[cutting.Cut]:
     if shard.format == "parquet":
-        return tables.cut_parquet(shard.path, given.text, BLOCK)
+        return tables.cut_parquet(shard.path, BLOCK)
     if shard.format == "arrow":
         return tables.cut_arrow(shard.path, given.text, BLOCK)
     size = shard.size * (1 if shard.compression == "none" else EXPANSION)

@@ -45,7 +45,7 @@ class Decisions:
         early = self.table["early"]
         self.quarantined = early.str.starts_with("quarantined:").fill_null(value=False).to_numpy()
         self.alive = early.is_null().to_numpy().copy()
-        stages = {"null_text": "read", "empty": "normalize"}
+        stages = {"null_text": "read", "empty": "normalize", "unsettled": "normalize"}
         self.reasons = pl.DataFrame(
             {
                 "stage": early.replace_strict(stages, default="read"),

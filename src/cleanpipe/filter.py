@@ -229,14 +229,17 @@ class Filter(BaseModel):
         >>> list(Filter(where="url LIKE '%.org'").problems({"words": pl.Int64()}))
         ["filter.where: 'url' is neither a measure nor a column"]
         """
+        by_lang = []
         for name, rule in self.rules.items():
-            if rule.needs_lang() and "lang" not in columns:
-                wants = "has bounds by language"
-                if rule.langs is not None:
-                    wants = f"applies to langs [{', '.join(rule.langs)}]"
-                yield f"filter.{name} {wants}, but {_NO_LANGUAGE}"
+            if rule.langs is not None and "lang" not in columns:
+                langs = ", ".join(rule.langs)
+                yield f"filter.{name} applies to langs [{langs}], but {_NO_LANGUAGE}"
+            elif rule.by_lang and "lang" not in columns:
+                by_lang.append(f"filter.{name}")
             elif name not in columns:
                 yield f"filter.{name} has bounds, but {_NO_LANGUAGE}"
+        if by_lang:
+            yield f"bounds by language in {', '.join(by_lang)}, but {_NO_LANGUAGE}"
         if self.where is not None:
             try:
                 where.check(self.where, columns)

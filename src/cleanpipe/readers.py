@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from cleanpipe import delimited, jsonl, tables
 from cleanpipe.batch import (
@@ -72,9 +73,13 @@ def _ends(span: Span) -> Rows:
 
 def _named(parsed: Parsed, shard: Shard, given: Input) -> Batch:
     names = renamed(parsed.names, given.rename, shard.name)
+    table = table_of(names, parsed.columns, len(parsed.texts))
+    if given.source is not None and "source" not in names:
+        named = pa.repeat(pa.scalar(given.source), len(parsed.texts))
+        table = table.append_column("source", named) if names else pa.table({"source": named})
     return Batch(
         shard.number,
-        table_of(names, parsed.columns, len(parsed.texts)),
+        table,
         parsed.texts,
         parsed.rows,
         tuple(bad.quarantine(shard.name) for bad in parsed.bad),

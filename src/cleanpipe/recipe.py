@@ -113,7 +113,7 @@ class Recipe(BaseModel):
 
     version: Literal[1] = 1
     """The version of this form of recipes."""
-    seed: Annotated[int, Field(ge=0, lt=1 << 64)] | None = None
+    seed: Annotated[int, Field(ge=0, le=(1 << 64) - 1)] | None = None
     """The start of all chance; left out, it is drawn once for the output folder."""
     input: Annotated[tuple[Input, ...], Field(min_length=1)]
     """Where documents come from: one mapping, or a list of them."""
@@ -260,8 +260,8 @@ def presets() -> dict[str, Path]:
 def load(
     path: str | os.PathLike[str],
     overrides: Mapping[str, str] | None = None,
-    input: str | None = None,  # noqa: A002 - as the command line and the recipe call it
-    output: str | None = None,
+    input: str | os.PathLike[str] | None = None,  # noqa: A002 - its name in recipes
+    output: str | os.PathLike[str] | None = None,
 ) -> Recipe:
     """The recipe of a file, with its presets below and the command line's overrides on top.
 
@@ -281,7 +281,7 @@ def load(
     for option, given in (("input", input), ("output", output)):
         if given is not None:
             place = Place(f"--{option} {given}")
-            tree = _set(tree, f"{option}.path", Node(given, place, place))
+            tree = _set(tree, f"{option}.path", Node(os.fspath(given), place, place))
     tree = _absolute(_extended(tree), file.absolute().parent)
     try:
         return Recipe.model_validate(tree.plain(), strict=True)
@@ -328,10 +328,8 @@ def _extended(tree: Node) -> Node:
         if entry.value is None or entry.value is False:
             continue
         if not isinstance(entry.value, str) or entry.value not in known:
-            near = did_you_mean(str(entry.value), known)
-            raise entry.place.refuse(
-                f"extends: no such preset {entry.value!r}{near}; these are: {', '.join(known)}"
-            )
+            near = did_you_mean(str(entry.value), known) or f"; these are: {', '.join(known)}"
+            raise entry.place.refuse(f"extends: no such preset {entry.value!r}{near}")
         below.append(read_file(known[entry.value], f"preset {entry.value}"))
     own = {key: node for key, node in tree.value.items() if key != "extends"}
     return reduce(merged, [*below, Node(own, tree.place, tree.key)])

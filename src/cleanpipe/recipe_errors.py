@@ -22,8 +22,8 @@ EXPECTED = {
     "tuple_type": "a list, such as [a, b]",
 }
 NEEDED = {
-    "input": "the input is missing: give input.path in the recipe, or --input",
-    "output": "the output is missing: give output.path in the recipe, or --output",
+    "input": "is missing: give input.path in the recipe, or --input",
+    "output": "is missing: give output.path in the recipe, or --output",
 }
 
 

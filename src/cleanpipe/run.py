@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from cleanpipe import compare, corpus, ledger, outcome, report, store, write
+from cleanpipe import compare, corpus, intake, ledger, outcome, report, store, write
 from cleanpipe.decide import Decisions
 from cleanpipe.errors import QuarantineError
 from cleanpipe.identity import choose_run, draw_seed
@@ -24,6 +24,7 @@ from cleanpipe.measure import block_name, carried_schema, measure_block
 from cleanpipe.outcome import Run
 from cleanpipe.pool import Pool
 from cleanpipe.recipe import Recipe, load
+from cleanpipe.warm import Here, compile_kernels
 
 Step = Callable[[int], store.Record]
 Map = Callable[[str, Step, Sequence[int]], list[store.Record]]
@@ -69,22 +70,28 @@ def open_work(
 ) -> Iterator["Work"]:
     """Lock the output folder, start the workers, look at the inputs; end all of it afterwards."""
     control = Path(recipe.output.path) / "_cleanpipe"
+    tell = tell or _silent
     lock = store.take_lock(control / "lock")
     try:
         store.remove_leftovers(control.parent)
+        compile_kernels(lambda r, here: all_steps(Work(r, here, _silent)), lambda m: tell(m, 0, 1))
         pool = Pool(workers or os.cpu_count() or 1, lock)
         try:
-            yield Work(recipe, pool, tell or (lambda *_: None))
+            yield Work(recipe, pool, tell)
         finally:
             pool.close()
     finally:
         os.close(lock)
 
 
+def _silent(step: str, done: int, total: int) -> None:
+    """Tell nobody."""
+
+
 class Work:
     """A run under way in an output folder that this process has locked."""
 
-    def __init__(self, recipe: Recipe, pool: Pool, tell: Tell) -> None:
+    def __init__(self, recipe: Recipe, pool: Pool | Here, tell: Tell) -> None:
         self.pool, self.tell = pool, tell
         self.output = Path(recipe.output.path)
         self.control = self.output / "_cleanpipe"
@@ -94,6 +101,7 @@ class Work:
         looks = self.over("look at the shards", self._look, range(len(self.shards)))
         self.indexes = [look["index"] for look in looks]
         self.blocks = corpus.blocks(self.indexes)
+        self._check_columns()
         self.seed = draw_seed(self.control, recipe.seed)
         self.recipe = recipe.model_copy(update={"seed": self.seed})
         self.folder = choose_run(self.control, self.recipe, self.shards, self.indexes)
@@ -120,6 +128,16 @@ class Work:
     def _look(self, number: int) -> store.Record:
         shard = self.shards[number]
         return {"index": self.pool.call(corpus.index_shard, shard, self.recipe.input[shard.input])}
+
+    def _check_columns(self) -> None:
+        """Look at the first documents of each input before all of them are measured."""
+        schemas = []
+        for number, given in enumerate(self.recipe.input):
+            shard = next(shard for shard in self.shards if shard.input == number)
+            for span in self.indexes[shard.number].spans[:1]:
+                schemas.append(self.pool.call(intake.first_schema, span, shard, given))
+                intake.check_names(given, shard, schemas[-1])
+        intake.check_columns(self.recipe, schemas)
 
     # Pass 1
 

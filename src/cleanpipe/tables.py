@@ -1,6 +1,7 @@
 """Parquet and Arrow files -> columns. Nothing of them is used before it is validated."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -10,6 +11,7 @@ import pyarrow.parquet as pq
 
 from cleanpipe import columns
 from cleanpipe.batch import BrokenShardError, Parsed, Place, no_text_column, positions
+from cleanpipe.bytestream import ALLOWANCE, RATIO
 from cleanpipe.columns import NOT_READABLE
 from cleanpipe.cutting import STRETCHES, Cut
 
@@ -17,6 +19,7 @@ THRIFT_STRING = 100_000_000
 THRIFT_CONTAINER = 1_000_000
 """Limits of a Parquet footer: above them it is no footer but an attack on memory."""
 MAX_ROWS = 65_536
+MAX_COUNT = 1 << 40  # rows of a row group; a damaged footer may say anything
 WHOLE: Cut = (0, -1, 0, None, 0)
 
 Wanted = npt.NDArray[np.uint64] | None
@@ -63,28 +66,29 @@ def _arrow_batches(path: str, start: int) -> Iterator[pa.RecordBatch]:
             yield found
 
 
-def cut_parquet(path: str, text: str, size: int) -> list[Cut]:
-    """Stretches of whole row groups; a row group of over two blocks is cut by rows."""
+def cut_parquet(path: str, size: int) -> list[Cut]:
+    """Stretches of whole row groups; a row group of over two blocks is cut by rows.
+
+    Sizes are those of all columns: pyarrow's metadata of a single column ends the process
+    ("terminate called") on some damaged footers, where a row group's does not.
+    """
     try:
         metadata = _open_parquet(path).metadata
-        names = [metadata.schema.column(i).path for i in range(metadata.num_columns)]
-        column = names.index(text) if text in names else None
-        groups = []
-        for i in range(metadata.num_row_groups):
-            group = metadata.row_group(i)
-            one = None if column is None else group.column(column)
-            groups.append((group.num_rows, 0 if one is None else one.total_uncompressed_size))
+        groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+        counted = [(group.num_rows, group.total_byte_size) for group in groups]
+        limit = max(ALLOWANCE, RATIO * Path(path).stat().st_size)
     except NOT_READABLE:
         return [WHOLE]
-    if any(rows < 0 or text_bytes < 0 for rows, text_bytes in groups):
+    if any(not (0 <= rows < MAX_COUNT and 0 <= bytes_ < limit) for rows, bytes_ in counted):
         return [WHOLE]
     pieces = []
-    for rows, text_bytes in groups:
-        parts = -(-text_bytes // size) if text_bytes > 2 * size else 1
+    for rows, bytes_ in counted:
+        # each part decodes what precedes it in its row group: no more of them than of a stream
+        parts = min(-(-bytes_ // size), STRETCHES) if bytes_ > 2 * size else 1
         step = max(-(-rows // parts), 1)
         for first in range(0, rows, step):
             count = min(step, rows - first)
-            pieces.append((count, text_bytes * count // rows))
+            pieces.append((count, bytes_ * count // rows))
     return [
         (first, first + rows, first, rows, bytes_)
         for first, _, rows, bytes_ in _packed(pieces, size)
@@ -106,15 +110,15 @@ def cut_arrow(path: str, text: str, size: int) -> list[Cut]:
         broken = True
     total = sum(text_bytes for _, text_bytes in pieces)
     packed = _packed(pieces, max(size, total // STRETCHES) if stream else size)
+    if not packed:
+        return [WHOLE]
     cuts: list[Cut] = []
     number = 0
-    for first, count, rows, text_bytes in packed:
+    for first, count, rows, text_bytes in packed[:-1]:
         cuts.append((number, number + count, first, rows, text_bytes))
         number += count
-    if not cuts:
-        return [WHOLE]
-    start, _, first, rows, text_bytes = (*cuts[-1][:3], packed[-1][2], cuts[-1][4])
-    return [*cuts[:-1], (start, -1, first, None if broken else rows, text_bytes)]
+    first, _, rows, text_bytes = packed[-1]
+    return [*cuts, (number, -1, first, None if broken else rows, text_bytes)]
 
 
 def _packed(pieces: list[tuple[int, int]], size: int) -> list[tuple[int, int, int, int]]:
@@ -137,7 +141,6 @@ def read_parquet(
     """The rows from `start` to `stop`; row groups without a wanted row are not touched."""
     file = _open_parquet(path)
     _check_columns(file.schema_arrow, text)
-    names = [file.metadata.schema.column(i).path for i in range(file.metadata.num_columns)]
     first = 0
     for number in range(file.num_row_groups):
         group = file.metadata.row_group(number)
@@ -145,18 +148,16 @@ def read_parquet(
         if stop >= 0:
             high = min(high, stop - first)
         if low < high and _any_wanted(wanted, first + low, high - low):
-            one = group.column(names.index(text)) if text in names else group.column(0)
-            rows = min(
-                max(chunk * group.num_rows // max(one.total_uncompressed_size, 1), 1), MAX_ROWS
-            )
+            size = max(group.total_byte_size, 1)
+            rows = min(max(chunk * group.num_rows // size, 1), MAX_ROWS)
             at = 0
             for found in file.iter_batches(rows, row_groups=[number], use_threads=False):
-                inside = found.slice(
-                    max(low - at, 0), max(min(high, at + found.num_rows) - max(low, at), 0)
-                )
-                place.row = first + max(at, low)
+                begin, end = max(low, at), min(high, at + found.num_rows)
+                if begin < end:
+                    place.row = first + begin
+                    inside = found.slice(begin - at, end - begin)
+                    yield from _parts(inside, text, chunk, wanted, place)
                 at += found.num_rows
-                yield from _parts(inside, text, chunk, wanted, place)
                 if at >= high:
                     break
             if at < high:

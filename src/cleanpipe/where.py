@@ -69,10 +69,9 @@ def _refuse(text: str, *, is_call: bool) -> None:
     if text.upper() in {"SELECT", "FROM"}:
         raise ValueError(f"{text!r} is not allowed: a predicate reads one document's row only")
     if is_call:
-        raise ValueError(
-            f"function {text!r} is not allowed{did_you_mean(text.upper(), FUNCTIONS)}; "
-            f"these are: {', '.join(sorted(FUNCTIONS))}"
-        )
+        listed = f"; these are: {', '.join(sorted(FUNCTIONS))}"
+        near = did_you_mean(text.upper(), FUNCTIONS) or listed
+        raise ValueError(f"function {text!r} is not allowed{near}")
 
 
 def names(predicate: str) -> tuple[str, ...]:

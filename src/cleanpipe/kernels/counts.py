@@ -5,10 +5,13 @@ Lines, paragraphs and Gopher's quality counts are defined as datatrove's
 """
 
 from enum import IntEnum, auto
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from numba import njit
 
+from cleanpipe.kernels.hashing import Bytes, Hashes
 from cleanpipe.kernels.tokens import PUBLIC_INIT, PUBLIC_MULTIPLIER, hash_word, read_token
 from cleanpipe.kernels.unicode import (
     CLOSER,
@@ -20,6 +23,10 @@ from cleanpipe.kernels.unicode import (
     decode,
     flags_of,
 )
+
+Counts = npt.NDArray[np.int64]
+Places = npt.NDArray[np.int64]  # of bytes: 64 bits as the offsets
+Numbers = npt.NDArray[np.int32]  # of tokens and characters of one text
 
 
 class Count(IntEnum):
@@ -83,7 +90,17 @@ STOP_WORDS = np.array(
 
 
 @njit(cache=True, nogil=True)
-def count_text(data, start, stop, row, hashes, words, ends, breaks, chars_at):
+def count_text(
+    data: Bytes,
+    start: Any,
+    stop: Any,
+    row: Counts,
+    hashes: Hashes,
+    words: Hashes,
+    ends: Numbers,
+    breaks: Places,
+    chars_at: Numbers,
+) -> Any:
     """Count one text into `row`, and leave its tokens and newlines for the measures of repetition.
 
     `hashes` gets the exact hash of each token, `words` the folded hash of each word (of each symbol
@@ -155,7 +172,7 @@ def count_text(data, start, stop, row, hashes, words, ends, breaks, chars_at):
                 hash_signs += chars
             elif symbol == REPLACEMENT:
                 replacements += chars
-            if (symbol == HYPHEN or symbol == BULLET) and line_token == tokens:  # noqa: PLR1714
+            if line_token == tokens and symbol in (HYPHEN, BULLET):
                 bullet_lines += 1
             flags = flags_of(symbol)
             if flags & PUNCT:
@@ -199,7 +216,7 @@ def count_text(data, start, stop, row, hashes, words, ends, breaks, chars_at):
 
 
 @njit(cache=True, nogil=True)
-def closes(data, i, stop):
+def closes(data: Bytes, i: Any, stop: Any) -> bool:
     """Whether nothing but closing quotes and brackets stands between `i` and a space or the end."""
     while i < stop:
         cp, size = decode(data, i)
@@ -211,7 +228,7 @@ def closes(data, i, stop):
 
 
 @njit(cache=True, nogil=True)
-def non_ascii(data, start, stop):
+def non_ascii(data: Bytes, start: Any, stop: Any) -> int:
     """The code points from U+0080 on: each has one byte from 0xC0 on."""
     count = 0
     for byte in data[start:stop]:
@@ -220,7 +237,7 @@ def non_ascii(data, start, stop):
 
 
 @njit(cache=True, nogil=True)
-def stop_words(hashes, distinct):
+def stop_words(hashes: Hashes, distinct: Any) -> int:
     """How many stop words are among the first `distinct` hashes, which differ from each other."""
     sieve = np.uint64(0)
     for stop_word in STOP_WORDS:

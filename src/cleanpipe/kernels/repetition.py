@@ -6,11 +6,13 @@ The measures are those of Rae et al. 2021 (Gopher), table A1, in the reading of 
 takes the first n-gram's share and finds every very short text repetitive.
 """
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 
-from cleanpipe.kernels.counts import Count
-from cleanpipe.kernels.hashing import hash_text
+from cleanpipe.kernels.counts import Count, Counts, Numbers, Places
+from cleanpipe.kernels.hashing import Bytes, Hashes, hash_text
 
 LONGEST_NGRAM = 10
 SEEN = np.uint64(1 << 63)  # beside a count
@@ -19,7 +21,7 @@ ONE = np.uint64(1)  # numba makes a float of a signed and an unsigned number
 
 
 @njit(cache=True, nogil=True)
-def empty_table(table, entries):
+def empty_table(table: Hashes, entries: Any) -> Any:
     """The mask of an empty table for that many keys, which fill two thirds of it at most.
 
     Two numbers a place stand side by side, in one line of the processor's cache: the key, and what
@@ -33,7 +35,7 @@ def empty_table(table, entries):
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def find(table, mask, key, place):
+def find(table: Hashes, mask: Any, key: Any, place: Any) -> Any:
     """The place of the key in the table, or the empty one to put it in; from `place` on."""
     place &= mask
     while table[place + place + ONE] and table[place + place] != key:
@@ -42,7 +44,7 @@ def find(table, mask, key, place):
 
 
 @njit(cache=True, nogil=True)
-def number_tokens(hashes, tokens, table, ids, times):
+def number_tokens(hashes: Hashes, tokens: Any, table: Hashes, ids: Numbers, times: Numbers) -> Any:
     """Number the tokens in the order of their first places, into `ids`; how many differ.
 
     `times` says how often each number occurs. The hashes are overwritten by the distinct ones.
@@ -66,7 +68,18 @@ def number_tokens(hashes, tokens, table, ids, times):
 
 
 @njit(cache=True, nogil=True)
-def repeated_ngrams(ids, tokens, ends, times, row, table, at, numbers, keys, marks):
+def repeated_ngrams(
+    ids: Numbers,
+    tokens: Any,
+    ends: Numbers,
+    times: Numbers,
+    row: Counts,
+    table: Hashes,
+    at: Numbers,
+    numbers: Numbers,
+    keys: Hashes,
+    marks: Bytes,
+) -> None:
     """Characters in the most frequent and in the repeated n-grams.
 
     An n-gram that repeats is made of two (n-1)-grams that do, one place apart: each round looks
@@ -112,7 +125,9 @@ def repeated_ngrams(ids, tokens, ends, times, row, table, at, numbers, keys, mar
 
 
 @njit(cache=True, nogil=True)
-def pair_up(found, table, at, numbers, keys, marks):
+def pair_up(
+    found: Any, table: Hashes, at: Numbers, numbers: Numbers, keys: Hashes, marks: Bytes
+) -> Any:
     """Make of the `found` (n-1)-grams those n-grams that may repeat, in place; how many they are.
 
     An n-gram's new number is its place in the table, which holds how often each occurs. Most occur
@@ -120,26 +135,26 @@ def pair_up(found, table, at, numbers, keys, marks):
     two without a branch.
     """
     size = 4
-    while size < 4 * found:
+    while size < 2 * found:
         size *= 2
     marks[:size] = 0
     mask = np.uint64(size - 1)
-    pairs = 0
-    for k in range(found - 1):
+    pairs = np.uint64(0)
+    for k in range(np.uint64(max(found, 1) - 1)):
         start = at[k]
-        together = at[k + 1] == start + 1
-        key = np.uint64(numbers[k]) << np.uint64(32) | np.uint64(numbers[k + 1])
+        together = np.uint64(at[k + ONE] == start + 1)
+        key = np.uint64(numbers[k]) << np.uint64(32) | np.uint64(numbers[k + ONE])
         mark = spread(key) & mask
-        marks[mark] += together & (marks[mark] < 2)
+        marks[mark] += together & np.uint64(marks[mark] < 2)
         at[pairs] = start
         keys[pairs] = key
         pairs += together
-    candidates = 0
+    candidates = np.uint64(0)
     for k in range(pairs):
         key = keys[k]
         at[candidates] = at[k]
         keys[candidates] = key
-        candidates += marks[spread(key) & mask] > 1
+        candidates += np.uint64(marks[spread(key) & mask] > 1)
     mask = empty_table(table, candidates)
     for k in range(candidates):
         key = keys[k]
@@ -147,18 +162,27 @@ def pair_up(found, table, at, numbers, keys, marks):
         table[place + place] = key
         table[place + place + ONE] += ONE
         numbers[k] = place
-    return candidates
+    return np.int64(candidates)
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def spread(key):
+def spread(key: Any) -> Any:
     """A hash of two small numbers side by side."""
     key = (key ^ (key >> np.uint64(29))) * FIBONACCI
     return key ^ (key >> np.uint64(32))
 
 
 @njit(cache=True, nogil=True)
-def cut(breaks, chars_at, newlines, least, piece, begins, stops, chars):
+def cut(
+    breaks: Places,
+    chars_at: Numbers,
+    newlines: Any,
+    least: int,
+    piece: Any,
+    begins: Places,
+    stops: Places,
+    chars: Numbers,
+) -> Any:
     """Cut `piece` (place, end, characters before both) at runs of `least` or more newlines.
 
     The places where the pieces begin and stop and their characters go to the last three arrays.
@@ -187,7 +211,15 @@ def cut(breaks, chars_at, newlines, least, piece, begins, stops, chars):
 
 
 @njit(cache=True, nogil=True)
-def repeated_pieces(data, pieces, begins, stops, chars, table, text_keys):
+def repeated_pieces(
+    data: Bytes,
+    pieces: Any,
+    begins: Places,
+    stops: Places,
+    chars: Numbers,
+    table: Hashes,
+    text_keys: Hashes,
+) -> Any:
     """How many pieces occurred before, and their characters."""
     repeated = 0
     repeated_chars = 0

@@ -1,10 +1,11 @@
-"""The one walk over a block's texts: every count, and the MinHash signatures, from the same tokens."""
+"""The one walk over a block's texts: every count and the MinHash signatures, of the same tokens."""
 
 import numpy as np
+import numpy.typing as npt
 from numba import njit
 
-from cleanpipe.kernels.counts import Count, count_text, stop_words
-from cleanpipe.kernels.hashing import text_keys
+from cleanpipe.kernels.counts import Count, Counts, Places, count_text, stop_words
+from cleanpipe.kernels.hashing import Bytes, text_keys
 from cleanpipe.kernels.minhash import signature
 from cleanpipe.kernels.repetition import cut, number_tokens, repeated_ngrams, repeated_pieces
 from cleanpipe.kernels.stability import repeats, window_entropy
@@ -52,7 +53,13 @@ LINE_KEY = np.uint64(0x6C696E6573)  # lines are compared within one text: any ke
 
 
 @njit(cache=True, nogil=True)
-def scan(offsets, data, ngram, a, b):
+def scan(
+    offsets: Places,
+    data: Bytes,
+    ngram: int,
+    a: npt.NDArray[np.uint32],
+    b: npt.NDArray[np.uint32],
+) -> tuple[Counts, npt.NDArray[np.uint32]]:
     """(counts, signatures) of the texts data[offsets[i]:offsets[i + 1]], one row a text.
 
     `counts` is int64 with a column for each of COUNTS. `signatures` is u32 with a column for each
@@ -76,7 +83,6 @@ def scan(offsets, data, ngram, a, b):
     chars_at = np.empty(room, np.int32)
     ids = np.empty(room, np.int32)
     times = np.empty(room, np.int32)
-    first = np.empty(room, np.int32)
     at = np.empty(room, np.int32)
     numbers = np.empty(room, np.int32)
     begins = np.empty(room, np.int64)
@@ -110,6 +116,6 @@ def scan(offsets, data, ngram, a, b):
         distinct = number_tokens(hashes, tokens, table, ids, times)
         row[Count.STOP_WORDS] = stop_words(hashes, distinct)
         repeated_ngrams(ids, tokens, ends, times, row, table, at, numbers, hashes, marks)
-        repeats(ids, tokens, distinct, first, row)
+        repeats(ids, tokens, row)
         window_entropy(ids, tokens, distinct, times, row)
     return counts, signatures

@@ -1,11 +1,13 @@
 """What makes a window's gradients add up instead of averaging out: repeats and tiny vocabularies."""
 
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from numba import njit
 
-from cleanpipe.kernels.counts import Count
+from cleanpipe.kernels.counts import Count, Counts, Numbers
 
 LONGEST_PERIOD = 13  # OLMo's repetition_max_period
 LEAST_REPEATS = 3  # OLMo and dolma report spans from three repeats on
@@ -15,37 +17,60 @@ ENTROPY_BITS = 16  # entropies are in units of 2^-16 bits
 TABLE_BITS = 32
 
 
-def _weights() -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def _weights() -> npt.NDArray[np.int64]:
     """c log2 c in units of 2^-32, in decimal arithmetic: a processor's log2 may round otherwise."""
     scale = Decimal(2**TABLE_BITS) / Decimal(2).ln()
     return np.array([0] + [round(c * Decimal(c).ln() * scale) for c in range(1, WINDOW + 1)])
 
 
 WEIGHTS = _weights()
+LAG_BITS = np.array(
+    [1 << lag if lag <= LONGEST_PERIOD else 0 for lag in range(16, 0, -1)], np.int32
+)
+
+
+@njit(cache=True, nogil=True, forceinline=True)
+def equal_before(ids: Numbers, i: Any) -> Any:
+    """Which of the 16 tokens before `i` equal it: bit p for the one p before, up to 13.
+
+    The loop has no branch and a fixed length, so that LLVM compares all sixteen at once.
+    """
+    equal = np.int32(0)
+    token = ids[i]
+    first = np.uint64(i - 16)
+    for k in range(16):
+        equal |= LAG_BITS[k] if ids[first + np.uint64(k)] == token else np.int32(0)
+    return equal
 
 
 @njit(cache=True, nogil=True)
-def repeats(ids, tokens, distinct, last, row):
+def repeats(ids: Numbers, tokens: Any, row: Counts) -> None:
     """The most consecutive repeats of a span of 1 to 13 tokens, and the most tokens in 3 or more.
 
-    A stretch of L tokens that equal the one p before them is L + p tokens of period p. A token
-    is compared with those before it only from its own last place on.
+    A stretch of L tokens that equal the one p before them is L + p tokens of period p.
     """
     longest = np.zeros(LONGEST_PERIOD + 1, np.int64)
     length = np.zeros(LONGEST_PERIOD + 1, np.int64)
-    until = np.full(LONGEST_PERIOD + 1, -2, np.int64)
-    last[:distinct] = -LONGEST_PERIOD - 1
+    going = np.int32(0)  # the periods with which the token before went on
+    counted = np.int32(0)  # those whose length is known: a lone equal token is not looked at
     for i in range(tokens):
-        token = ids[i]
-        gap = i - last[token]
-        last[token] = i
-        if gap > LONGEST_PERIOD:
-            continue
-        for period in range(gap, min(i, LONGEST_PERIOD) + 1):
-            if ids[i - period] == token:
-                length[period] = length[period] + 1 if until[period] == i - 1 else 1
-                until[period] = i
-                longest[period] = max(longest[period], length[period])
+        equal = np.int32(0)
+        if i < 16:
+            for period in range(1, min(i, LONGEST_PERIOD) + 1):
+                if ids[i - period] == ids[i]:
+                    equal |= 1 << period
+        else:
+            equal = equal_before(ids, i)
+        known = np.int32(0)
+        if equal & (going | 2):  # one equal token is a repeat at period 1 only
+            for period in range(1, LONGEST_PERIOD + 1):
+                if equal >> period & 1:
+                    length[period] = length[period] + 1 if counted >> period & 1 else 1
+                    length[period] += going >> period & ~counted >> period & 1
+                    longest[period] = max(longest[period], length[period])
+            known = equal
+        counted = known
+        going = equal
     run = min(tokens, 1)
     covered = 0
     for period in range(1, LONGEST_PERIOD + 1):
@@ -58,7 +83,7 @@ def repeats(ids, tokens, distinct, last, row):
 
 
 @njit(cache=True, nogil=True)
-def window_entropy(ids, tokens, distinct, times, row):
+def window_entropy(ids: Numbers, tokens: Any, distinct: Any, times: Numbers, row: Counts) -> None:
     """The smallest Shannon entropy of the tokens in any window of 128, in units of 2^-16 bits.
 
     H = log2 128 - (sum of c log2 c) / 128 over the counts c in the window: the largest sum decides.

@@ -11,10 +11,13 @@ all modulo 2^64. Init and multiplier are a key: the public one for signatures, w
 able to repeat, a secret one where equality decides what is dropped.
 """
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 from numba import njit
 
-from cleanpipe.kernels.hashing import fmix64
+from cleanpipe.kernels.hashing import Bytes, Hashes, fmix64
 from cleanpipe.kernels.unicode import (
     DIGIT,
     IN_WORD,
@@ -35,7 +38,7 @@ APOSTROPHE = 0x27
 CURLY_APOSTROPHE = 0x2019
 
 
-def _ascii_words() -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
+def _ascii_words() -> npt.NDArray[np.uint64]:
     """One entry a byte: bit 63 if it stands in words, bit 31 if upper case, bit 0 if a digit.
 
     Entries are added along a word: its digits and its upper-case letters come out at once.
@@ -58,7 +61,7 @@ def hash_word(word: str) -> np.uint64:
     """The exact hash, under the public key, of one token; `read_token` in plain Python.
 
     >>> hex(hash_word("the"))
-    '0x0'
+    '0x7bd4ce0c4b83317a'
     """
     h = int(PUBLIC_INIT)
     for char in word:
@@ -69,14 +72,13 @@ def hash_word(word: str) -> np.uint64:
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def read_token(data, start, stop, init, multiplier):
+def read_token(data: Bytes, start: Any, stop: Any, init: Any, multiplier: Any) -> Any:
     """The token at `start`, which is no space.
 
     (end, exact hash, folded hash, characters, symbol, letters, digits, upper-case letters,
     apostrophes); `symbol` is the code point of a symbol, and -1 for a word.
     """
     exact = init
-    fold = init
     seen = np.uint64(0)
     place = np.uint64(start)  # unsigned: numba then tests for no negative index
     end = np.uint64(stop)
@@ -87,22 +89,48 @@ def read_token(data, start, stop, init, multiplier):
             break
         seen += entry
         exact = (exact ^ np.uint64(byte)) * multiplier
-        upper = (entry >> np.uint64(26)) & np.uint64(32)  # bit 31, which makes A an a
-        fold = (fold ^ (np.uint64(byte) ^ upper)) * multiplier
         place += np.uint64(1)
     i = np.int64(place)
     chars = i - start
-    digits = np.int64(seen & COUNT_BITS)
+    if chars == 0 and data[i] < 0x80:
+        symbol = data[i]
+        while place < end and data[place] == symbol:
+            exact = (exact ^ np.uint64(symbol)) * multiplier
+            place += np.uint64(1)
+        exact = fmix64(exact)
+        i = np.int64(place)
+        return i, exact, exact, i - start, np.int64(symbol), 0, 0, 0, 0
     uppers = np.int64((seen >> np.uint64(31)) & COUNT_BITS)
+    fold = exact
+    if uppers:
+        fold = init
+        for place in range(np.uint64(start), np.uint64(i)):
+            upper = (ASCII_WORDS[data[place]] >> np.uint64(26)) & np.uint64(32)  # A becomes a
+            fold = (fold ^ (np.uint64(data[place]) ^ upper)) * multiplier
+    digits = np.int64(seen & COUNT_BITS)
     letters = chars - digits
     if chars > 0 and (i == stop or (data[i] < 0x80 and data[i] != APOSTROPHE)):
-        return i, fmix64(exact), fmix64(fold), chars, -1, letters, digits, uppers, 0
+        exact = fmix64(exact)
+        fold = fmix64(fold) if uppers else exact
+        return i, exact, fold, chars, -1, letters, digits, uppers, 0
     return _read_on(data, start, i, stop, init, multiplier, exact, fold, letters, digits, uppers)
 
 
 @njit(cache=True, nogil=True)
-def _read_on(data, start, i, stop, init, multiplier, exact, fold, letters, digits, uppers):
-    """`read_token` for all but whole ASCII words, after the ASCII characters before `i`."""
+def _read_on(
+    data: Bytes,
+    start: Any,
+    i: Any,
+    stop: Any,
+    init: Any,
+    multiplier: Any,
+    exact: Any,
+    fold: Any,
+    letters: Any,
+    digits: Any,
+    uppers: Any,
+) -> Any:
+    """`read_token` where a character is not ASCII, or an apostrophe follows what is before `i`."""
     chars = i - start
     apostrophes = 0
     before = 0 if chars == 0 else flags_of(np.int64(data[i - 1]))
@@ -124,7 +152,7 @@ def _read_on(data, start, i, stop, init, multiplier, exact, fold, letters, digit
                 digits += 1
             fold = (fold ^ np.uint64(folded(cp))) * multiplier
         elif (
-            (cp == APOSTROPHE or cp == CURLY_APOSTROPHE)  # noqa: PLR1714  numba: no set
+            cp in (APOSTROPHE, CURLY_APOSTROPHE)
             and before & (LETTER | MARK)
             and not solo
             and i + size < stop
@@ -152,7 +180,7 @@ def _read_on(data, start, i, stop, init, multiplier, exact, fold, letters, digit
 
 
 @njit(cache=True, nogil=True)
-def fold_words(data, start, stop, init, multiplier, out):
+def fold_words(data: Bytes, start: Any, stop: Any, init: Any, multiplier: Any, out: Hashes) -> Any:
     """Write the folded hashes of the words of data[start:stop] to `out`; how many they are.
 
     `out` is u64 and needs room for stop - start of them. Where there is no word, the hashes of the
@@ -178,4 +206,4 @@ def fold_words(data, start, stop, init, multiplier, out):
         elif count == 0:
             out[symbols] = fold
             symbols += 1
-    return count if count else symbols
+    return count or symbols

@@ -1,8 +1,10 @@
 """Character classes and case folding by code point, and how to decode one."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from numba import njit
 
 # make_unicode.py says what each class holds.
@@ -18,19 +20,19 @@ with np.load(Path(__file__).with_name("unicode.npz"), allow_pickle=False) as tab
 
 
 @njit(cache=True, nogil=True)
-def flags_of(cp):
+def flags_of(cp: Any) -> Any:
     """The classes of a code point, as a sum of the constants above."""
     return np.int64(FLAG_ROWS[(np.int64(FLAG_PAGES[cp >> 8]) << 8) | (cp & 255)])
 
 
 @njit(cache=True, nogil=True)
-def folded(cp):
+def folded(cp: Any) -> Any:
     """A code point's simple case folding: one code point for one."""
     return cp + np.int64(FOLD_ROWS[(np.int64(FOLD_PAGES[cp >> 8]) << 8) | (cp & 255)])
 
 
 @njit(cache=True, nogil=True)
-def decode(data, i):
+def decode(data: npt.NDArray[np.uint8], i: Any) -> Any:
     """(code point, bytes) of the valid UTF-8 that starts at `i`."""
     first = np.int64(data[i])
     if first < 0x80:

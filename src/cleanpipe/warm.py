@@ -1,0 +1,45 @@
+"""The kernels, compiled before the workers start, so that each does not compile them for itself."""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from cleanpipe import kernels
+from cleanpipe.recipe import Recipe
+
+TEXTS = (
+    "Four documents are cleaned here, so that every kernel runs once and is compiled.",
+    "Four documents are cleaned here, so that every kernel runs once and is compiled!",
+    "Not  everything \\u00c3\\u00a9 needs repair.\\r\\n\\n\\n\\nSome of it does.",
+    "",
+)
+
+
+class Here:
+    """A pool without processes: calls run in this one."""
+
+    workers = 1
+
+    def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Run one call and wait for it."""
+        return function(*arguments)
+
+
+def compile_kernels(clean: Callable[[Recipe, Here], Any], say: Callable[[str], None]) -> None:
+    """Compile what is not compiled yet, by cleaning four documents in this process."""
+    if kernels.is_compiled():
+        return
+    say("compiling kernels: about a minute, once for this version")
+    with tempfile.TemporaryDirectory() as folder:
+        shard = Path(folder) / "four.jsonl"
+        shard.write_text("".join(f'{{"text": "{text}"}}\n' for text in TEXTS), encoding="utf-8")
+        recipe = Recipe.model_validate(
+            {
+                "input": {"path": str(shard)},
+                "dedup": {},
+                "seed": 1,
+                "output": {"path": str(Path(folder) / "out")},
+            }
+        )
+        clean(recipe, Here())

@@ -1,0 +1,99 @@
+"""The demo's run, held to the table of what must happen to each planted document."""
+
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+from conftest import ROOT, InProcess
+
+from cleanpipe.recipe import load
+from cleanpipe.run import Work, all_steps
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory, sample_recipe):
+    """sample_data/, cleaned as `make demo` does."""
+    output = tmp_path_factory.mktemp("demo") / "out"
+    recipe = load(sample_recipe, {}, output=str(output))
+    return all_steps(Work(recipe, InProcess(), lambda *_: None))
+
+
+def test_every_document_meets_the_fate_that_was_planted(demo):
+    """Verdict, stage and rule are those of sample_data/expected.csv, for every document."""
+    told = pl.read_csv(ROOT / "sample_data" / "expected.csv", infer_schema=False)
+    columns = ["id", "verdict", "stage", "rule"]
+    expected = told.select(columns).with_columns(pl.col("stage", "rule").replace("", None))
+    found = demo.verdicts.select(columns).collect()
+    assert found.height == told.height
+    assert sorted(found.rows(), key=str) == sorted(expected.rows(), key=str)
+
+
+def test_parts_hold_clean_text_and_what_the_input_carried(demo):
+    """The carried columns come out as they went in; planted mojibake and entities are gone."""
+    rows = pl.concat([pl.read_parquet(part) for part in demo.parts])
+    assert {"id", "text", "url", "date", "copy", "augmented_by"} <= set(rows.columns)
+    originals = rows.filter(pl.col("copy") == 0)
+    assert originals.height == demo.stats["documents"]["kept"]
+    assert originals["augmented_by"].null_count() == originals.height
+    assert not originals["text"].str.contains("Ã©|&amp;|\r").any()
+    assert originals["url"].null_count() == 0
+    assert set(originals["source"]) == {"web", "news", "forum", "notes", "letters"}
+
+
+def test_extra_copies_differ_and_say_how_they_were_made(demo):
+    """Every extra copy stands in a later part than its original, and none equals another."""
+    parts = [pl.read_parquet(part) for part in demo.parts]
+    first = {row: number for number, part in enumerate(parts) for row in part["id"]}
+    extra = pl.concat(parts).filter(pl.col("copy") > 0)
+    assert extra.height == demo.stats["documents"]["added"] > 20
+    assert set(extra["augmented_by"]) == {"fim", "sentence_shuffle"}
+    texts = pl.concat(parts)["text"]
+    assert texts.n_unique() == texts.len()
+    originals = {i: n for n, part in enumerate(parts) for i in part.filter(pl.col("copy") == 0)["id"]}
+    assert all(first[name] > originals[name] for name in extra["id"])
+
+
+def test_each_extra_copy_has_its_row(demo):
+    """`copies` has a row for every copy asked for, with operation, seed and outcome."""
+    rows = pl.read_parquet(demo.folder / "copies" / "*.parquet")
+    asked = int((demo.verdicts.collect()["copies"] - 1).clip(lower_bound=0).sum())
+    assert rows.height == asked
+    assert rows.filter(pl.col("outcome") == "written").height == demo.stats["documents"]["added"]
+
+
+def test_why_tells_the_story_of_a_near_duplicate(demo):
+    """The one it gave way to, the similarity, the rules' values, and the text before and after."""
+    near = demo.verdicts.filter(pl.col("rule") == "near").collect()["id"][0]
+    (story,) = demo.why(near)
+    assert story["representative"][0]["verdict"] == "kept"
+    assert 0.8 <= story["verdict"]["similarity"] < 1
+    assert {rule["rule"] for rule in story["rules"]} >= {"words", "stop_words", "repeat_run"}
+    assert len(story["after"]) > 100
+
+
+def test_why_tells_what_normalize_changed(demo):
+    """A document with mojibake shows the fix and both texts."""
+    told = pl.read_csv(ROOT / "sample_data" / "expected.csv", infer_schema=False)
+    name = told.filter(pl.col("fault") == "mojibake")["id"][0]
+    (story,) = demo.why(name)
+    assert story["before"] != story["after"]
+    assert any("encoding" in str(fix) for fix in story["fixes"])
+
+
+def test_balance_reaches_what_was_asked_to_within_a_document(demo):
+    """Achieved shares of the languages are the asked ones, to within the largest document."""
+    longest = pq.read_table(demo.parts[0], columns=["text"])["text"]
+    slack = max(len(text.as_py().encode()) for text in longest)
+    for group in demo.stats["groups"]:
+        assert abs(group["achieved"] - group["target"]) <= slack
+
+
+def test_the_report_is_one_offline_page(demo):
+    """Attrition and stability stand on it, nothing is loaded, and no script runs."""
+    page = demo.report.read_text(encoding="utf-8")
+    assert "repeat_run" in page
+    assert "window_entropy_min" in page
+    assert "null_text" in page
+    assert "<script" not in page
+    assert 'src="' not in page
+    assert "http" not in page.replace("https://example", "").split("<main>")[0]
+    assert len(page) < 500_000

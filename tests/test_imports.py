@@ -12,7 +12,26 @@ STAGES = {"normalize", "filter", "dedup", "balance", "augment", "stats"}
 # What each module may import of ours; a name stands for everything below it.
 ALLOWED = {
     **dict.fromkeys(STAGES, {"errors", "kernels", "mojibake", "nearest", "repair", "where"}),
-    "corpus": {"errors", "kernels", "globbing", "bytestream"},
+    "corpus": {
+        "batch",
+        "bytestream",
+        "columns",
+        "cutting",
+        "errors",
+        "globbing",
+        "lines",
+        "tables",
+    },
+    "readers": {
+        "batch",
+        "bytestream",
+        "columns",
+        "corpus",
+        "delimited",
+        "errors",
+        "jsonl",
+        "tables",
+    },
     "store": {"errors"},
     "report": {"recipe", "stats", "store", "summary"},
     "summary": set(),

@@ -184,7 +184,9 @@ def jaccard(one: str, two: str) -> float:
 
 def test_the_input_is_not_touched(tmp_path):
     """Inputs may be read-only, and have the same bytes afterwards."""
-    documents = [{"id": str(i), "text": f"{i} " + " ".join(WORDS * 3)} for i in range(30)]
+    documents = [
+        {"id": str(i), "text": f"{i} " + " ".join(WORDS * 3), "lang": "en"} for i in range(30)
+    ]
     lay_out(tmp_path / "in", documents, 3, 0)
     files = sorted((tmp_path / "in").iterdir())
     before = [store.file_hash(path) for path in files]

@@ -48,7 +48,9 @@ def test_extra_copies_differ_and_say_how_they_were_made(demo):
     assert set(extra["augmented_by"]) == {"fim", "sentence_shuffle"}
     texts = pl.concat(parts)["text"]
     assert texts.n_unique() == texts.len()
-    originals = {i: n for n, part in enumerate(parts) for i in part.filter(pl.col("copy") == 0)["id"]}
+    originals = {
+        i: n for n, part in enumerate(parts) for i in part.filter(pl.col("copy") == 0)["id"]
+    }
     assert all(first[name] > originals[name] for name in extra["id"])
 
 
@@ -95,5 +97,5 @@ def test_the_report_is_one_offline_page(demo):
     assert "null_text" in page
     assert "<script" not in page
     assert 'src="' not in page
-    assert "http" not in page.replace("https://example", "").split("<main>")[0]
+    assert "://" not in page
     assert len(page) < 500_000

@@ -1,6 +1,6 @@
 """The input's columns, looked at before anything is measured: what cannot be, fails at once."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import polars as pl
 import pyarrow as pa
@@ -10,12 +10,19 @@ from cleanpipe.corpus import Input, Shard, Span
 from cleanpipe.errors import RecipeError
 from cleanpipe.recipe import Recipe
 
+LOOK_INTO = 20  # shards without a document are skipped, but not a million of them
 OURS = ("copy", "augmented_by", "text")
 
 
-def first_schema(span: Span, shard: Shard, given: Input) -> pa.Schema:
-    """The carried columns of the first documents of a shard."""
-    return next(readers.read(span, shard, given)).table.schema
+def first_schema(
+    spans: Sequence[Span], shards: Sequence[Shard], given: Input
+) -> tuple[Shard, pa.Schema] | None:
+    """The carried columns of an input's first documents; None where the first shards hold none."""
+    for span in spans[:LOOK_INTO]:
+        batch = next(readers.read(span, shards[span.shard], given))
+        if len(batch.texts):
+            return shards[span.shard], batch.table.schema
+    return None
 
 
 def check_names(given: Input, shard: Shard, schema: pa.Schema) -> None:

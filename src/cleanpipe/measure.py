@@ -88,9 +88,12 @@ def documents(batch: readers.Batch, shard: Shard, recipe: Recipe, seed: int) -> 
     )
     blank = (pl.col("bytes") == 0) | (pl.col("space_char_frac") == 1.0)
     early = (
-        pl.when(pl.col("early").is_not_null()).then(pl.col("early"))
-        .when(pl.Series(normalized.unsettled)).then(pl.lit("unsettled"))
-        .when(blank).then(pl.lit("empty"))
+        pl.when(pl.col("early").is_not_null())
+        .then(pl.col("early"))
+        .when(pl.Series(normalized.unsettled))
+        .then(pl.lit("unsettled"))
+        .when(blank)
+        .then(pl.lit("empty"))
         .alias("early")
     )
     kept = [name for name in recipe.decision_columns() if name in batch.table.column_names]

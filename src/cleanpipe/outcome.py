@@ -52,10 +52,7 @@ def count(
 def _fixes(table: pl.DataFrame) -> dict[str, int]:
     """How many documents each fix changed."""
     bits = table["fixes"].fill_null(0)
-    return {
-        fix: int(((bits.to_numpy() >> place) & 1).sum())
-        for place, fix in enumerate(FIXES)
-    }
+    return {fix: int(((bits.to_numpy() >> place) & 1).sum()) for place, fix in enumerate(FIXES)}
 
 
 def _rules(decisions: Decisions) -> list[dict[str, Any]]:

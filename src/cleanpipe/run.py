@@ -131,13 +131,16 @@ class Work:
 
     def _check_columns(self) -> None:
         """Look at the first documents of each input before all of them are measured."""
-        schemas = []
+        found = []
         for number, given in enumerate(self.recipe.input):
-            shard = next(shard for shard in self.shards if shard.input == number)
-            for span in self.indexes[shard.number].spans[:1]:
-                schemas.append(self.pool.call(intake.first_schema, span, shard, given))
-                intake.check_names(given, shard, schemas[-1])
-        intake.check_columns(self.recipe, schemas)
+            shards = [shard for shard in self.shards if shard.input == number]
+            spans = [span for shard in shards for span in self.indexes[shard.number].spans]
+            first = self.pool.call(intake.first_schema, spans, self.shards, given)
+            if first is not None:
+                intake.check_names(given, *first)
+                found.append(first[1])
+        if len(found) == len(self.recipe.input):
+            intake.check_columns(self.recipe, found)
 
     # Pass 1
 

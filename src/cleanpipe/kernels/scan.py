@@ -116,6 +116,6 @@ def scan(
         distinct = number_tokens(hashes, tokens, table, ids, times)
         row[Count.STOP_WORDS] = stop_words(hashes, distinct)
         repeated_ngrams(ids, tokens, ends, times, row, table, at, numbers, hashes, marks)
-        repeats(ids, tokens, row)
+        repeats(ids, tokens, numbers, row)
         window_entropy(ids, tokens, distinct, times, row)
     return counts, signatures

@@ -24,43 +24,33 @@ def _weights() -> npt.NDArray[np.int64]:
 
 
 WEIGHTS = _weights()
-LAG_BITS = np.array(
-    [1 << lag if lag <= LONGEST_PERIOD else 0 for lag in range(16, 0, -1)], np.int32
-)
-
-
-@njit(cache=True, nogil=True, forceinline=True)
-def equal_before(ids: Numbers, i: Any) -> Any:
-    """Which of the 16 tokens before `i` equal it: bit p for the one p before, up to 13.
-
-    The loop has no branch and a fixed length, so that LLVM compares all sixteen at once.
-    """
-    equal = np.int32(0)
-    token = ids[i]
-    first = np.uint64(i - 16)
-    for k in range(16):
-        equal |= LAG_BITS[k] if ids[first + np.uint64(k)] == token else np.int32(0)
-    return equal
 
 
 @njit(cache=True, nogil=True)
-def repeats(ids: Numbers, tokens: Any, row: Counts) -> None:
+def mark_repeats(ids: Numbers, tokens: Any, repeated: Numbers) -> None:
+    """Set bit p of repeated[i], for p of 1 to 13, where token i equals the one p before it.
+
+    Thirteen loops without a branch, of which LLVM makes vector instructions, are faster than one.
+    """
+    repeated[:tokens] = 0
+    for period in range(1, LONGEST_PERIOD + 1):
+        for i in range(tokens - period):
+            repeated[i + period] |= np.int32(ids[i + period] == ids[i]) << np.int32(period)
+
+
+@njit(cache=True, nogil=True)
+def repeats(ids: Numbers, tokens: Any, repeated: Numbers, row: Counts) -> None:
     """The most consecutive repeats of a span of 1 to 13 tokens, and the most tokens in 3 or more.
 
     A stretch of L tokens that equal the one p before them is L + p tokens of period p.
     """
+    mark_repeats(ids, tokens, repeated)
     longest = np.zeros(LONGEST_PERIOD + 1, np.int64)
     length = np.zeros(LONGEST_PERIOD + 1, np.int64)
     going = np.int32(0)  # the periods with which the token before went on
     counted = np.int32(0)  # those whose length is known: a lone equal token is not looked at
     for i in range(tokens):
-        equal = np.int32(0)
-        if i < 16:
-            for period in range(1, min(i, LONGEST_PERIOD) + 1):
-                if ids[i - period] == ids[i]:
-                    equal |= 1 << period
-        else:
-            equal = equal_before(ids, i)
+        equal = repeated[i]
         known = np.int32(0)
         if equal & (going | 2):  # one equal token is a repeat at period 1 only
             for period in range(1, LONGEST_PERIOD + 1):

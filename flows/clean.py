@@ -6,6 +6,7 @@ Prefect shows and retries; what is done is said by our own receipts.
 """
 
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,12 @@ from prefect.cache_policies import NO_CACHE
 from prefect.futures import as_completed
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from cleanpipe.recipe import Recipe, load
+from cleanpipe.recipe import load
 from cleanpipe.run import Tell, open_work
 from cleanpipe.summary import attrition
 
+told: ContextVar[Tell] = ContextVar("told", default=lambda *_: None)
+"""Who is told how far a run is, beside Prefect: the command line sets its progress bars."""
 MOST_TASKS = 500  # a flow run; Prefect's server records about 100 task runs a second
 TITLES = {"filter": "filter", "dedup": "deduplicate", "balance": "balance"}
 
@@ -38,15 +41,11 @@ def clean(
     workers: int | None = None,
 ) -> str:
     """Clean a corpus as the recipe at this path says; gives the folder of the run."""
-    return clean_with(load(Path(recipe), settings or {}, input=input, output=output), workers)
-
-
-def clean_with(recipe: Recipe, workers: int | None = None, tell: Tell | None = None) -> str:
-    """The steps, in the order of the recipe."""
-    with open_work(recipe, workers=workers, tell=tell) as work:
+    known = load(Path(recipe), settings or {}, input=input, output=output)
+    with open_work(known, workers=workers, tell=told.get()) as work:
         over("normalize and measure", work.measure, work.blocks_to_measure())
         work.measured()
-        for stage in recipe.order:
+        for stage in known.order:
             step(TITLES[stage], work.decide, stage, over)
         work.plan_parts()
         over("augment and write", work.write, work.parts_to_write())
@@ -73,6 +72,7 @@ def over(
     futures = named.map(batches)
     for done, _ in enumerate(as_completed(futures), 1):
         update_progress_artifact(progress, 100.0 * done / len(futures))
+        told.get()(name, done, len(futures))
     return [result for future in futures for result in future.result()]
 
 

@@ -67,7 +67,7 @@ def fold(word):
 
 
 def duplicates(pieces):
-    """datatrove's find_duplicates: (elements, characters) from the second occurrence on."""
+    """Datatrove's find_duplicates: (elements, characters) from the second occurrence on."""
     seen, elements, chars = set(), 0, 0
     for piece in pieces:
         if piece in seen:
@@ -78,7 +78,7 @@ def duplicates(pieces):
 
 
 def top_ngram_chars(tokens, n):
-    """datatrove's find_top_duplicate, but 0 where nothing repeats."""
+    """Datatrove's find_top_duplicate, but 0 where nothing repeats."""
     ngrams = Counter(tuple(tokens[i : i + n]) for i in range(len(tokens) - n + 1))
     if not ngrams:
         return 0
@@ -87,7 +87,7 @@ def top_ngram_chars(tokens, n):
 
 
 def duplicated_ngram_chars(tokens, n):
-    """datatrove's find_all_duplicate, token by token."""
+    """Datatrove's find_all_duplicate, token by token."""
     seen, chars, i = set(), 0, 0
     while i < len(tokens) - n + 1:
         ngram = tuple(tokens[i : i + n])

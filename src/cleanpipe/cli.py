@@ -58,9 +58,10 @@ def run(
     known = load(recipe, overrides(set_), input=input, output=output and str(output))
     with Progress(people) as progress:
         if prefect:
-            from cleanpipe.flows.clean import clean  # noqa: PLC0415 - only here
-
             progress.say("starting a local Prefect server: 10 to 30 seconds")
+            from cleanpipe.flows.clean import clean, told  # noqa: PLC0415 - only here
+
+            told.set(progress.tell)
             folder = clean(str(recipe), overrides(set_), input, output and str(output), workers)
             done = Run.load(folder)
         else:

@@ -66,7 +66,7 @@ def _cache_folder() -> Path:
 
 CACHE_FOLDER = _cache_folder()
 os.environ["NUMBA_CACHE_DIR"] = str(CACHE_FOLDER)  # child processes agree
-numba.config.CACHE_DIR = str(CACHE_FOLDER)
+numba.config.CACHE_DIR = str(CACHE_FOLDER)  # type: ignore[attr-defined]
 
 
 def is_compiled() -> bool:

@@ -216,7 +216,7 @@ def count_text(
 
 
 @njit(cache=True, nogil=True)
-def closes(data: Bytes, i: Any, stop: Any) -> bool:
+def closes(data: Bytes, i: Any, stop: Any) -> Any:
     """Whether nothing but closing quotes and brackets stands between `i` and a space or the end."""
     while i < stop:
         cp, size = decode(data, i)

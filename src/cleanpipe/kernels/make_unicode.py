@@ -1,7 +1,7 @@
 """Writes unicode.npz, the table of character classes and case folding that the kernels read.
 
-Run by hand with Python 3.11 (Unicode 14.0): `python -m cleanpipe.kernels.make_unicode`. The table is
-kept in the repository, so that a later Python's Unicode changes no measure and no duplicate.
+Run by hand with Python 3.11 (Unicode 14.0): `python -m cleanpipe.kernels.make_unicode`. The table
+is kept in the repository, so that a later Python's Unicode changes no measure and no duplicate.
 """
 
 import sys
@@ -17,10 +17,7 @@ UPPER, SOLO, SENTENCE_END, CONTROL, CLOSER = 64, 128, 256, 512, 1024
 CLASS_OF_CATEGORY = {"L": LETTER, "M": MARK, "N": DIGIT, "P": PUNCT, "S": SYMBOL}
 
 # White_Space in PropList.txt. str.isspace() has U+001C to U+001F besides, which are controls here.
-SPACES = (
-    [*range(0x09, 0x0E), 0x20, 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B)]
-    + [0x2028, 0x2029, 0x202F, 0x205F, 0x3000]
-)  # fmt: skip
+SPACES = "9-D 20 85 A0 1680 2000-200A 2028-2029 202F 205F 3000"
 
 # How the names of letters begin in scripts that are written without spaces between words.
 SOLO_NAMES = (
@@ -79,7 +76,7 @@ def class_flags() -> npt.NDArray[np.uint16]:
         if category in {"Pe", "Pf", "Pi"} or char in "\"'":
             flag |= CLOSER
         flags[cp] = flag
-    flags[SPACES] |= SPACE
+    flags[sorted(code_points(SPACES))] |= SPACE
     flags[sorted(code_points(SENTENCE_ENDS))] |= SENTENCE_END
     flags[sorted(code_points(SOLO_ENDS))] |= SOLO
     return flags

@@ -57,7 +57,7 @@ def number_tokens(hashes: Hashes, tokens: Any, table: Hashes, ids: Numbers, time
         place = find(table, mask, key, key)
         known = table[place + place + ONE]
         distinct += np.uint64(known == 0)
-        number = known if known else distinct  # no branch: nobody foresees which tokens are new
+        number = known or distinct  # no branch: nobody foresees which tokens are new
         table[place + place] = key
         table[place + place + ONE] = number
         number -= ONE
@@ -229,9 +229,9 @@ def repeated_pieces(
     for k in range(pieces):
         key, _ = hash_text(data, begins[k], stops[k], text_keys)
         place = find(table, mask, key, key)
-        known = np.int64(table[place + place + ONE])
-        repeated += known
-        repeated_chars += known * chars[k]
+        if table[place + place + ONE]:
+            repeated += 1
+            repeated_chars += chars[k]
         table[place + place] = key
         table[place + place + ONE] = ONE
     return repeated, repeated_chars

@@ -1,4 +1,4 @@
-"""What makes a window's gradients add up instead of averaging out: repeats and tiny vocabularies."""
+"""What makes gradients add up instead of averaging out: repeats and tiny vocabularies."""
 
 from decimal import Decimal
 from typing import Any
@@ -18,7 +18,7 @@ TABLE_BITS = 32
 
 
 def _weights() -> npt.NDArray[np.int64]:
-    """c log2 c in units of 2^-32, in decimal arithmetic: a processor's log2 may round otherwise."""
+    """The values of c log2 c in units of 2^-32, decimal: a processor's log2 may round otherwise."""
     scale = Decimal(2**TABLE_BITS) / Decimal(2).ln()
     return np.array([0] + [round(c * Decimal(c).ln() * scale) for c in range(1, WINDOW + 1)])
 

@@ -104,16 +104,16 @@ def read_token(data: Bytes, start: Any, stop: Any, init: Any, multiplier: Any) -
     fold = exact
     if uppers:
         fold = init
-        for place in range(np.uint64(start), np.uint64(i)):
-            upper = (ASCII_WORDS[data[place]] >> np.uint64(26)) & np.uint64(32)  # A becomes a
-            fold = (fold ^ (np.uint64(data[place]) ^ upper)) * multiplier
+        for k in range(start, i):
+            upper = (ASCII_WORDS[data[k]] >> np.uint64(26)) & np.uint64(32)  # A becomes a
+            fold = (fold ^ (np.uint64(data[k]) ^ upper)) * multiplier
     digits = np.int64(seen & COUNT_BITS)
     letters = chars - digits
     if chars > 0 and (i == stop or (data[i] < 0x80 and data[i] != APOSTROPHE)):
         exact = fmix64(exact)
         fold = fmix64(fold) if uppers else exact
         return i, exact, fold, chars, -1, letters, digits, uppers, 0
-    return _read_on(data, start, i, stop, init, multiplier, exact, fold, letters, digits, uppers)
+    return _read_on(data, start, i, stop, multiplier, exact, fold, letters, digits, uppers)
 
 
 @njit(cache=True, nogil=True)
@@ -122,7 +122,6 @@ def _read_on(
     start: Any,
     i: Any,
     stop: Any,
-    init: Any,
     multiplier: Any,
     exact: Any,
     fold: Any,

@@ -124,7 +124,7 @@ def verify(output: Path, *, json: bool = False) -> int:
         print_json({"faults": faults})
     else:
         for fault in faults:
-            people.print(fault, markup=False, style="red")
+            people.print(fault, markup=False, style="red", soft_wrap=True)
         if not faults:
             people.print(f"{output}: every file is as it was written, and the books balance")
     return 1 if faults else 0

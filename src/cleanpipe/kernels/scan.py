@@ -88,7 +88,7 @@ def scan(
     begins = np.empty(room, np.int64)
     stops = np.empty(room, np.int64)
     table = np.empty(6 * room + 8, np.uint64)
-    marks = np.empty(8 * room, np.uint8)
+    marks = np.empty(4 * room, np.uint8)
     keys = text_keys(LINE_KEY)
     for i in range(texts):
         start = offsets[i]

@@ -5,7 +5,9 @@ sorted set of its shingles, each a 64-bit hash under the secret key of the outpu
 nobody can craft a text whose shingles collide with a victim's.
 """
 
+import functools
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
@@ -45,7 +47,13 @@ def compare_block(
         hashes.append(found)
     arrays = np.cumsum(np.concatenate(sizes)), np.concatenate([np.zeros(0, np.uint64), *hashes])
     for path, array in zip(_paths(folder, block.number), arrays, strict=True):
-        store.write_file(path, lambda file, array=array: np.save(file, array))  # type: ignore[misc]
+        store.write_file(path, functools.partial(_save, array))
+
+
+def _save(array: npt.NDArray[np.int64] | npt.NDArray[np.uint64], file: IO[bytes]) -> None:
+    """np.save, whose own writing hides the reason when a disk is full."""
+    np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
+    file.write(array.data)
 
 
 def _paths(folder: Path, block: int) -> tuple[Path, Path]:

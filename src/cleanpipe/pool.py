@@ -11,6 +11,7 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -64,24 +65,41 @@ class Pool:
         reader, self._writer = multiprocessing.Pipe(duplex=False)
         # read when a worker imports Polars, long before it gets a task
         os.environ["POLARS_MAX_THREADS"] = "1"
-        self._pool = pebble.ProcessPool(
-            max_workers=workers,
+        self._reader, self._lock = reader, Inherited(lock)
+        self._renewing = threading.Lock()
+        self._pool = self._start()
+
+    def _start(self) -> pebble.ProcessPool:
+        return pebble.ProcessPool(
+            max_workers=self.workers,
             initializer=_start_worker,
-            initargs=(reader, Inherited(lock)),
+            initargs=(self._reader, self._lock),
             context=multiprocessing.get_context("spawn"),
         )
-        self._reader = reader
+
+    def _renew(self, broken: pebble.ProcessPool) -> None:
+        """Start anew: Pebble gives up a pool of which a worker dies while none has a task."""
+        with self._renewing:
+            if self._pool is broken:
+                broken.stop()
+                broken.join()
+                self._pool = self._start()
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Run one call in a worker and wait for it; a crash or hang is tried once more."""
-        for attempt in range(1, ATTEMPTS + 1):
-            future = self._pool.schedule(function, args=arguments, timeout=DEADLINE)
+        failed: BaseException | None = None
+        for _ in range(ATTEMPTS):
+            pool = self._pool
             try:
-                return future.result()
+                return pool.schedule(function, args=arguments, timeout=DEADLINE).result()
             except (ProcessExpired, FutureTimeoutError) as error:
-                if attempt == ATTEMPTS:
-                    raise CleanpipeError(_what_happened(function, arguments, error)) from error
-        raise AssertionError
+                failed = error
+            except (BrokenProcessPool, RuntimeError) as error:
+                if pool.active:
+                    raise
+                failed = error
+                self._renew(pool)
+        raise CleanpipeError(_what_happened(function, arguments, failed)) from failed
 
     def close(self) -> None:
         """End the workers: at once, since what they did is on disk or not at all."""
@@ -92,10 +110,16 @@ class Pool:
 
 
 def _what_happened(
-    function: Callable[..., Any], arguments: tuple[Any, ...], error: BaseException
+    function: Callable[..., Any], arguments: tuple[Any, ...], error: BaseException | None
 ) -> str:
     how = "took longer than 10 minutes" if isinstance(error, TimeoutError) else f"died: {error}"
     return (
-        f"a worker {how} in {function.__name__}{arguments!r}, {ATTEMPTS} times. The input it was "
-        "reading may be hostile, or memory ran out; run again with --workers 1 to see"
+        f"a worker {how} in {function.__name__} of {_shortly(arguments)}, {ATTEMPTS} times. What "
+        "it was reading may be hostile, or memory ran out; run again with --workers 1 to see"
     )
+
+
+def _shortly(arguments: tuple[Any, ...]) -> str:
+    """The arguments that name a piece of work: numbers, blocks, shards; no tables."""
+    shown = [repr(value) for value in arguments]
+    return ", ".join(text if len(text) < 200 else f"{text[:200]}..." for text in shown)

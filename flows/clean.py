@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-from cleanpipe.flows import embedded  # noqa: F401, I001 - its settings come before prefect
+from cleanpipe.flows import embedded  # noqa: F401 - its settings come before prefect
 from prefect import flow, task
 from prefect.artifacts import (
     create_link_artifact,

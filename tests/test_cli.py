@@ -36,7 +36,7 @@ def test_run_says_where_the_result_is_and_what_was_dropped(cleaned):
     assert len(done.stdout.splitlines()) < 50
 
 
-def test_json_is_json_and_nothing_else(cleaned, sample_recipe):
+def test_json_is_json_and_nothing_else(cleaned):
     """With --json standard output is one JSON value; progress stays on standard error."""
     output, _ = cleaned
     again = cleanpipe("verify", output, "--json")

@@ -1,4 +1,4 @@
-"""The architecture as checks: who may import whom, how long a file may be, what it may be called."""
+"""The architecture as checks: who imports whom, how long a file is, what it may be called."""
 
 import ast
 from pathlib import Path
@@ -11,7 +11,7 @@ FLOWS = sorted((ROOT / "flows").glob("*.py"))
 STAGES = {"normalize", "filter", "dedup", "balance", "augment", "stats"}
 # What each module may import of ours; a name stands for everything below it.
 ALLOWED = {
-    **dict.fromkeys(STAGES, {"errors", "kernels", "mojibake", "nearest", "repair", "where"}),
+    **{stage: {"errors", "kernels", "mojibake", "nearest", "repair", "where"} for stage in STAGES},
     "corpus": {
         "batch",
         "bytestream",

@@ -115,8 +115,11 @@ def undisturbed(tmp_path_factory):
 
 @pytest.mark.parametrize("trial", range(KILLS))
 def test_killed_and_run_again_gives_the_same_bytes(undisturbed, tmp_path, trial):
-    """kill -9 of the parent (even trials) or of a worker (odd ones) at a random moment: the next
-    run ends with the bytes of an undisturbed one, and no process stays behind."""
+    """After kill -9 the next run ends with the bytes of an undisturbed one.
+
+    At a random moment the parent (even trials) or a worker (odd ones) is killed; no process stays
+    behind.
+    """
     recipe, expected, seconds = undisturbed
     chance = random.Random(trial)
     mark, output = uuid.uuid4().hex, tmp_path / "out"

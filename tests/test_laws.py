@@ -19,9 +19,24 @@ from cleanpipe.outcome import Run
 from cleanpipe.recipe import load
 from cleanpipe.run import Work, all_steps
 
-WORDS = (
-    "the river of stone and have with that people who walk along it every single morning".split()
-)
+WORDS = [
+    "the",
+    "river",
+    "of",
+    "stone",
+    "and",
+    "have",
+    "with",
+    "that",
+    "people",
+    "who",
+    "walk",
+    "along",
+    "it",
+    "every",
+    "single",
+    "morning",
+]
 SLOW = settings(
     max_examples=25,
     deadline=None,
@@ -104,7 +119,7 @@ def clean(
 def rows_of(run: Run) -> list[dict]:
     """The rows of all parts, in an order of their own."""
     rows = [row for part in run.parts for row in pl.read_parquet(part).to_dicts()]
-    return sorted(rows, key=lambda row: orjson.dumps(row))
+    return sorted(rows, key=orjson.dumps)
 
 
 @SLOW
@@ -156,8 +171,10 @@ def test_the_books_balance_and_no_document_is_lost(tmp_path_factory, documents, 
 @SLOW
 @given(documents=corpora_of_faults(), seed=st.integers(0, 2**64 - 1))
 def test_a_duplicate_is_verified(tmp_path_factory, documents, seed):
-    """Whatever the seed, a near-duplicate is at least as similar as the threshold to a document
-    that dedup kept, by a Jaccard of word 5-grams counted here in plain Python."""
+    """Whatever the seed, a near-duplicate is as similar as it says to a document that is kept.
+
+    The Jaccard similarity of word 5-grams is counted here in plain Python.
+    """
     folder = tmp_path_factory.mktemp("law")
     lay_out(folder / "in", documents, 2, 1)
     run = clean(folder, ["in/*.jsonl"], seed=seed, balance=None, augment=None)

@@ -1,7 +1,7 @@
-"""Clean, deduplicate, balance and augment text corpora; account for every document.
+r"""Clean, deduplicate, balance and augment text corpora; account for every document.
 
 >>> import cleanpipe
->>> cleanpipe.normalize(["caf\\u00c3\\u00a9"]).to_list()
+>>> cleanpipe.normalize(["caf\u00c3\u00a9"]).to_list()
 ['café']
 """
 

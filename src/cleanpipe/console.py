@@ -112,11 +112,11 @@ def show_story(console: Console, story: dict[str, Any]) -> None:
     if verdict["rule"]:
         console.print(Text("  by ") + visible(_reason(verdict)))
     for best in story.get("representative", []):
-        became = f"{best['verdict']}" + (
-            f" by {best['stage']}: {best['rule']}" if best["rule"] else ""
-        )
-        line = f"  gave way to {best['id']} (similarity {verdict['similarity']:.3f}), which was {became}"
-        console.print(visible(line))
+        became = f"was {best['verdict']}"
+        if best["rule"]:
+            became += f" by {best['stage']}: {best['rule']}"
+        alike = f"similarity {verdict['similarity']:.3f}"
+        console.print(visible(f"  gave way to {best['id']} ({alike}), which {became}"))
     for step in story.get("fixes", []):
         console.print(Text("  fixed ") + visible(str(step)))
     if story.get("rules"):

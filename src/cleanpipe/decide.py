@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from cleanpipe.dedup import Clusters, Candidates
+from cleanpipe.dedup import Candidates, Clusters
 from cleanpipe.errors import RecipeError
 from cleanpipe.kernels import hashing
 from cleanpipe.measure import band_name, block_name

@@ -37,7 +37,7 @@ def draw_seed(control: Path, wanted: int | None) -> int:
             )
         return seed
     seed = secrets.randbits(64) if wanted is None else wanted
-    store.write_file(path, lambda file: file.write(str(seed).encode()) and None, private=True)
+    store.write_file(path, lambda file: file.write(str(seed).encode()), private=True)
     return seed
 
 
@@ -60,7 +60,7 @@ def choose_run(
             return newest
     folder = control / "runs" / f"{int(newest.name) + 1:04d}"
     text = recipe.dump().encode()
-    store.write_file(folder / "recipe.yaml", lambda file: file.write(text) and None)
+    store.write_file(folder / "recipe.yaml", lambda file: file.write(text))
     inputs = [{"shard": s.to_json(), "xxh3_128": hashes[s.name]} for s in shards]
     store.write_json(folder / "inputs.json", inputs)
     store.write_json(folder / "identity.json", identity, private=True)

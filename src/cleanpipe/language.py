@@ -6,6 +6,7 @@ and is a switch of its own.
 
 import functools
 import importlib.resources
+import itertools
 from typing import Any
 
 import fasttext
@@ -44,11 +45,11 @@ def _sample(data: memoryview, start: int, stop: int) -> str:
 def identify(offsets: npt.NDArray[np.int64], data: npt.NDArray[np.uint8]) -> pl.DataFrame:
     """Columns lang (ISO 639, or `und`) and lang_score (0..1), one row a document."""
     model = _model()
-    view = memoryview(data)
+    view = memoryview(data)  # type: ignore[arg-type]
     langs: list[str] = []
     scores = np.zeros(len(offsets) - 1, dtype=np.float64)
     ends = offsets.tolist()
-    for row, (start, stop) in enumerate(zip(ends[:-1], ends[1:], strict=True)):
+    for row, (start, stop) in enumerate(itertools.pairwise(ends)):
         labels, probabilities = model.predict(_sample(view, start, stop), 1)
         score = round(float(probabilities[0]) * 65536) / 65536 if probabilities else 0.0
         known = stop > start and score >= UNSURE

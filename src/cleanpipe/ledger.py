@@ -55,8 +55,8 @@ def verdicts(decisions: Decisions, names: list[str]) -> pl.DataFrame:
             }
         )
         .select(VERDICTS.keys())
-        .cast(VERDICTS)
-    )  # type: ignore[arg-type]
+        .cast(VERDICTS)  # type: ignore[arg-type]
+    )
 
 
 def write_verdicts(folder: Path, ledger: pl.DataFrame, rows: list[int]) -> list[store.Record]:
@@ -72,7 +72,7 @@ def write_verdicts(folder: Path, ledger: pl.DataFrame, rows: list[int]) -> list[
 
 
 def check_books(documents: dict[str, int]) -> None:
-    """The books: read = kept + dropped + quarantined, written = kept + added; or nothing is published."""
+    """Hold read = kept + dropped + quarantined and written = kept + added, or publish nothing."""
     read = documents["kept"] + documents["dropped"] + documents["quarantined"]
     written = documents["kept"] + documents["added"]
     if documents["read"] != read or documents["written"] != written:

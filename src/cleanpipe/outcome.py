@@ -101,7 +101,7 @@ def _write_metrics(control: Path) -> None:
         known = store.read_json(control / "runs" / run / "stats.json")
         lines.append({"run": run, "documents": known["documents"], "clean": known["clean"]})
     text = b"".join(orjson.dumps(line) + b"\n" for line in lines)
-    store.write_file(control / "metrics.jsonl", lambda file: file.write(text) and None)
+    store.write_file(control / "metrics.jsonl", lambda file: file.write(text))
 
 
 @dataclass(frozen=True)

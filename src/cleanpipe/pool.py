@@ -81,7 +81,7 @@ class Pool:
         """Start anew: Pebble gives up a pool of which a worker dies while none has a task."""
         with self._renewing:
             if self._pool is broken:
-                broken.stop()
+                broken.stop()  # type: ignore[no-untyped-call]
                 broken.join()
                 self._pool = self._start()
 
@@ -103,7 +103,7 @@ class Pool:
 
     def close(self) -> None:
         """End the workers: at once, since what they did is on disk or not at all."""
-        self._pool.stop()
+        self._pool.stop()  # type: ignore[no-untyped-call]
         self._pool.join()
         self._writer.close()
         self._reader.close()

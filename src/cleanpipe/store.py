@@ -33,7 +33,7 @@ Record = dict[str, Any]
 """What a receipt says of a file: name, rows, bytes, xxh3_128."""
 
 
-def write_file(path: Path, fill: Callable[[IO[bytes]], None], *, private: bool = False) -> Record:
+def write_file(path: Path, fill: Callable[[IO[bytes]], object], *, private: bool = False) -> Record:
     """Write `path` whole or not at all; `private` files (0600) hold documents or secrets."""
     temporary = path.parent / f"{TEMPORARY}{path.name}-{os.getpid()}-{secrets.token_hex(4)}"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
@@ -86,7 +86,7 @@ def file_hash(path: Path) -> str:
 def write_json(path: Path, value: Any, *, private: bool = False) -> Record:
     """Write JSON with sorted keys, so that equal values are equal bytes."""
     data = orjson.dumps(value, option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2) + b"\n"
-    return write_file(path, lambda file: file.write(data) and None, private=private)
+    return write_file(path, lambda file: file.write(data), private=private)
 
 
 def read_json(path: Path) -> Any:

@@ -26,8 +26,8 @@ def write(folder: Path, recipe: Recipe, stats: store.Record) -> Path:
     versions = store.read_json(folder / "identity.json")["versions"]
     page = render("report.html.jinja", folder.name, recipe, stats, inputs, versions)
     short = render("report.md.jinja", folder.name, recipe, stats, inputs, versions)
-    store.write_file(folder / "report.md", lambda file: file.write(short.encode()) and None)
-    store.write_file(folder / "report.html", lambda file: file.write(page.encode()) and None)
+    store.write_file(folder / "report.md", lambda file: file.write(short.encode()))
+    store.write_file(folder / "report.html", lambda file: file.write(page.encode()))
     return folder / "report.html"
 
 

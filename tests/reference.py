@@ -36,6 +36,8 @@ def tokenize(text):
             kinds += " "
         elif is_solo(char):
             kinds += "S"
+        elif char in "\u200c\u200d":
+            kinds += "M"
         elif category in "LMN":
             kinds += category
         else:
@@ -43,7 +45,7 @@ def tokenize(text):
     tokens = []
     i = 0
     while i < len(text):
-        word = re.compile(r"SM*|[LMN](?:[LMN]|(?<=[LM])'(?=L))*").match(kinds, i)
+        word = re.compile(r"SM*|[LN](?:[LMN]|(?<=[LM])'(?=L))*").match(kinds, i)
         if word:
             tokens.append((text[i : word.end()], True))
             i = word.end()

@@ -62,7 +62,8 @@ class Input(BaseModel):
     text: str = "text"
     """The column that holds the text."""
     id: str | None = None
-    """The column that holds each document's id; without it, it is `<shard>:<row>`."""
+    """The column that holds each document's id. Left out, it is a column named `id`; where there is
+    none, the id is `<shard>:<row>`."""
     encoding: str | None = None
     """Of text files; without it, what is not UTF-8 goes to quarantine."""
     document: Literal["file", "line"] = "file"

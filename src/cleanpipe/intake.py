@@ -28,11 +28,10 @@ def first_schema(
 def check_names(given: Input, shard: Shard, schema: pa.Schema) -> None:
     """Refuse columns whose names the output needs; RecipeError says which option renames them."""
     for name in schema.names:
-        if name in OURS or (name == "id" and given.id != "id"):
-            advice = " or set input.id: id" if name == "id" else ""
+        if name in OURS or (name == "id" and given.id not in {None, "id"}):
             raise RecipeError(
                 f"{shard.name} has a column {name!r}, a name that the output needs; rename it "
-                f"(input.rename: {{{name}: input_{name}}}){advice}"
+                f"(input.rename: {{{name}: input_{name}}})"
             )
     if given.id is not None and given.id not in schema.names:
         raise RecipeError(

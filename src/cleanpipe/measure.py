@@ -204,7 +204,8 @@ def signatures(
 def _ids(batch: readers.Batch, shard: Shard, column: str | None) -> pl.Series:
     places = pl.Series(batch.rows).cast(pl.String)
     default = pl.select(pl.lit(f"{shard.name}:") + places).to_series()
-    if column is None or column not in batch.table.column_names:
+    column = column or "id"
+    if column not in batch.table.column_names:
         return default
     given = pl.Series(_as_text(batch.table.column(column)))
     return pl.select(pl.when(given != "").then(given).otherwise(default)).to_series()

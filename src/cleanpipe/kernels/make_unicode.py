@@ -47,6 +47,9 @@ SENTENCE_ENDS = """
     16B37-16B38 16B44 16E98 1BC9F 1DA88
 """
 
+# Zero-width joiner and non-joiner: they stand inside words of Persian and of Indic scripts.
+JOINERS = "200C-200D"
+
 # These end a sentence whatever follows: full stops of scripts written without spaces.
 SOLO_ENDS = "104B 17D4-17D5 3002 FE52 FE56-FE57 FF01 FF0E FF1F FF61"
 
@@ -77,6 +80,7 @@ def class_flags() -> npt.NDArray[np.uint16]:
             flag |= CLOSER
         flags[cp] = flag
     flags[sorted(code_points(SPACES))] |= SPACE
+    flags[sorted(code_points(JOINERS))] |= MARK
     flags[sorted(code_points(SENTENCE_ENDS))] |= SENTENCE_END
     flags[sorted(code_points(SOLO_ENDS))] |= SOLO
     return flags

@@ -31,11 +31,11 @@ INTEGERS: tuple[str, ...] = (
 # Measures that are one count over another: (measure, above, below).
 DERIVED: tuple[tuple[str, str, str], ...] = (
     ("mean_word_length", "word_chars", "words"),
-    ("hash_word_ratio", "hashes", "pretokens"),
-    ("ellipsis_word_ratio", "ellipses", "pretokens"),
+    ("hash_word_ratio", "hashes", "words"),
+    ("ellipsis_word_ratio", "ellipses", "words"),
     ("bullet_line_frac", "bullet_lines", "lines"),
     ("ellipsis_line_frac", "ellipsis_lines", "lines"),
-    ("alpha_word_frac", "alpha_tokens", "pretokens"),
+    ("alpha_word_frac", "alpha_tokens", "words"),
     ("dup_line_frac", "dup_lines", "line_pieces"),
     ("dup_para_frac", "dup_paras", "paragraphs"),
     ("dup_line_char_frac", "dup_line_chars", "chars"),

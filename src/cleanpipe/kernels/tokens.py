@@ -1,6 +1,7 @@
 """The tokens of a text: words and symbols, which every measure and every shingle is made of.
 
-A *word* is a maximal run of letters, marks and digits; an apostrophe (' or U+2019) between two
+A *word* is a maximal run of letters, marks (zero-width joiners among them) and digits that begins
+with a letter or a digit; an apostrophe (' or U+2019) between two
 letters stays inside. In scripts written without spaces (Han, Hiragana, Katakana, Thai, Lao, Khmer,
 Myanmar) a letter with the marks that follow it is a word by itself. Every other character but a
 space is a *symbol*; a run of one and the same is one symbol. A word is folded by the simple case
@@ -138,7 +139,10 @@ def _read_on(
         cp, size = decode(data, i)
         flags = flags_of(cp)
         if flags & IN_WORD:
-            if solo and not flags & MARK:
+            if flags & MARK == 0:
+                if solo:
+                    break
+            elif chars == 0:
                 break
             if flags & SOLO and flags & LETTER:
                 if chars > 0:

@@ -22,6 +22,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.futures import as_completed
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from cleanpipe.errors import CleanpipeError
 from cleanpipe.recipe import load
 from cleanpipe.run import Tell, open_work
 from cleanpipe.summary import attrition
@@ -67,13 +68,25 @@ def over(
     def batch(numbers: list[int]) -> list[dict[str, Any]]:
         return [act(number) for number in numbers]
 
-    named = task(batch, name=name, retries=2, retry_delay_seconds=1, cache_policy=NO_CACHE)
+    named = task(
+        batch,
+        name=name,
+        retries=2,
+        retry_delay_seconds=1,
+        retry_condition_fn=might_pass,
+        cache_policy=NO_CACHE,
+    )
     progress = create_progress_artifact(0.0, key=name.replace(" ", "-"), description=name)
     futures = named.map(batches)
     for done, _ in enumerate(as_completed(futures), 1):
         update_progress_artifact(progress, 100.0 * done / len(futures))
         told.get()(name, done, len(futures))
     return [result for future in futures for result in future.result()]
+
+
+def might_pass(task: Any, run: Any, state: Any) -> bool:  # noqa: ARG001 - Prefect's signature
+    """Whether trying again can help: a wrong recipe or a broken input stays as it is."""
+    return not isinstance(state.result(raise_on_failure=False), CleanpipeError)
 
 
 def step(name: str, act: Callable[..., Any], *arguments: Any) -> None:

@@ -66,7 +66,7 @@ def test_why_tells_the_story_of_a_near_duplicate(demo):
     """The one it gave way to, the similarity, the rules' values, and the text before and after."""
     near = demo.verdicts.filter(pl.col("rule") == "near").collect()["id"][0]
     (story,) = demo.why(near)
-    assert story["representative"][0]["verdict"] == "kept"
+    assert story["representative"]["verdict"] == "kept"
     assert 0.8 <= story["verdict"]["similarity"] < 1
     assert {rule["rule"] for rule in story["rules"]} >= {"words", "stop_words", "repeat_run"}
     assert len(story["after"]) > 100

@@ -2,6 +2,8 @@
 
 import signal
 import sys
+import tempfile
+import traceback
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -168,6 +170,22 @@ def _terminated(*_: object) -> NoReturn:
     raise SystemExit(128 + signal.SIGTERM)
 
 
+def _report_fault(error: Exception) -> None:
+    """A fault of ours, in a line; the traceback goes to a file that can be sent along."""
+    page = "".join(traceback.format_exception(error))
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="cleanpipe-fault-", suffix=".txt", delete=False, encoding="utf-8"
+    ) as file:
+        file.write(page)
+    what = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+    people.print(
+        f"cleanpipe: this is a fault of cleanpipe, please report it with {file.name}: {what}",
+        markup=False,
+        style="red",
+        soft_wrap=True,
+    )
+
+
 def main() -> None:
     """Run a verb; every error that is the user's to mend ends in one line and its exit code."""
     signal.signal(signal.SIGTERM, _terminated)
@@ -179,6 +197,9 @@ def main() -> None:
     except KeyboardInterrupt:
         people.print("cleanpipe: stopped; run again to go on where it was")
         code = 128 + signal.SIGINT
+    except Exception as error:  # noqa: BLE001 - whatever it is, users get a line, not a page
+        _report_fault(error)
+        code = CleanpipeError.exit_code
     sys.exit(code if isinstance(code, int) else 0)
 
 

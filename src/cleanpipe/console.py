@@ -111,7 +111,7 @@ def show_story(console: Console, story: dict[str, Any]) -> None:
     console.print(head)
     if verdict["rule"]:
         console.print(Text("  by ") + visible(_reason(verdict)))
-    for best in story.get("representative", []):
+    if best := story.get("representative"):
         became = f"was {best['verdict']}"
         if best["rule"]:
             became += f" by {best['stage']}: {best['rule']}"
@@ -142,4 +142,6 @@ def _reason(verdict: dict[str, Any]) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.4g}"
+    if value is None:
+        return ""
+    return f"{value:,.0f}" if value == int(value) else f"{value:.4g}"

@@ -57,8 +57,8 @@ class Input(BaseModel):
     format: Literal["auto", "parquet", "arrow", "jsonl", "csv", "tsv", "txt"] = "auto"
     """What files are whose content does not tell; auto goes by their ending."""
     source: str | None = None
-    """A name for these documents: their shards' names begin with it, and it is their `source`
-    column where they have none."""
+    """A name for these documents: their shards' names begin with it, and it is the `source`
+    of all that bring none of their own."""
     text: str = "text"
     """The column that holds the text."""
     id: str | None = None
@@ -262,6 +262,15 @@ def check_unchanged(shard: Shard) -> None:
             f"{shard.path} changed during the run: {status.st_size:,} bytes now, {shard.size:,} "
             "when it was found; run again when nothing writes to the input"
         )
+
+
+def as_it_is_now(shard: Shard) -> Shard:
+    """The shard with its file's size and time of now; raises InputError where it is gone."""
+    try:
+        status = Path(shard.path).stat()
+    except OSError as error:
+        raise InputError(f"cannot read {shard.path}: {error.strerror}") from error
+    return dataclasses.replace(shard, size=status.st_size, mtime_ns=status.st_mtime_ns)
 
 
 def blocks(indexes: Iterable[ShardIndex]) -> list[Block]:

@@ -12,35 +12,46 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+import pyarrow as pa
 
 from cleanpipe.dedup import Candidates, Clusters
 from cleanpipe.errors import RecipeError
+from cleanpipe.filter import MEASURES
 from cleanpipe.kernels import hashing
 from cleanpipe.measure import band_name, block_name
 from cleanpipe.recipe import Recipe
+from cleanpipe.write import _cast as cast_column
 
 STAGES = {"read": 1, "normalize": 2, "filter": 3, "dedup": 4, "balance": 5, "augment": 6}
 """The number that keeps one stage's chance apart from another's."""
 NOBODY = -1
 
 
-def load_documents(folder: Path, blocks: list[int]) -> pl.DataFrame:
-    """The tables of pass 1 without the bands, all blocks, in (shard, row) order."""
-    frames = [
-        pl.scan_parquet(folder / "measures" / f"{block_name(block)}.parquet").select(
-            pl.exclude("^band_.*$")
-        )
-        for block in blocks
-    ]
-    return pl.concat(frames, how="diagonal_relaxed").collect()
+def load_documents(folder: Path, blocks: list[int], carried: pa.Schema) -> pl.DataFrame:
+    """The tables of pass 1 without the bands, all blocks, in (shard, row) order.
+
+    Columns of the input that decisions go by get the type that they have in the output.
+    """
+    frames = []
+    for block in blocks:
+        path = folder / "measures" / f"{block_name(block)}.parquet"
+        frame = pl.scan_parquet(path).select(pl.exclude("^band_.*$")).collect()
+        for field in carried:
+            if field.name in frame.columns and field.name not in MEASURES:
+                column = cast_column(frame[field.name].to_arrow(), field.type)
+                frame = frame.with_columns(pl.Series(field.name, column))
+        frames.append(frame)
+    return pl.concat(frames, how="diagonal_relaxed")
 
 
 class Decisions:
     """What becomes of each document, and why."""
 
-    def __init__(self, recipe: Recipe, seed: int, folder: Path, blocks: list[int]) -> None:
+    def __init__(
+        self, recipe: Recipe, seed: int, folder: Path, blocks: list[int], carried: pa.Schema
+    ) -> None:
         self.recipe, self.seed, self.folder, self.blocks = recipe, seed, folder, blocks
-        self.table = load_documents(folder, blocks)
+        self.table = load_documents(folder, blocks, carried)
         count = self.table.height
         early = self.table["early"]
         self.quarantined = early.str.starts_with("quarantined:").fill_null(value=False).to_numpy()
@@ -104,7 +115,9 @@ class Decisions:
         return {"dropped": len(dropped), "left": int(self.alive.sum())}
 
     def _keyed_table(self, rows: npt.NDArray[np.int64]) -> pl.DataFrame:
-        keyed = self.table.with_columns(key=pl.Series(self.chance("dedup")))
+        """Rows as dedup ranks them: an id that is only a place decides nothing."""
+        given = pl.when("has_id").then("id").alias("id")
+        keyed = self.table.with_columns(given, key=pl.Series(self.chance("dedup")))
         return keyed[rows]
 
     def candidates(self) -> Candidates | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cleanpipe import store
 from cleanpipe.corpus import Shard, ShardIndex
-from cleanpipe.errors import RecipeError
+from cleanpipe.errors import OutputError, RecipeError
 from cleanpipe.recipe import Recipe
 
 VERSIONED = ("cleanpipe", "fasttext-predict", "ftfy", "numba", "numpy", "polars", "pyarrow")
@@ -29,7 +29,13 @@ def draw_seed(control: Path, wanted: int | None) -> int:
     """
     path = control / "seed"
     if path.exists():
-        seed = int(path.read_text(encoding="ascii"))
+        try:
+            seed = int(path.read_text(encoding="ascii"))
+        except ValueError:
+            raise OutputError(
+                f"{path} is damaged: expected one number; restore it from a backup, or choose a "
+                "new output folder"
+            ) from None
         if wanted is not None and wanted != seed:
             raise RecipeError(
                 f"seed is {wanted} in the recipe, but {control.parent} was begun with another; "
@@ -54,11 +60,13 @@ def choose_run(
     }
     numbers = sorted(int(path.name) for path in (control / "runs").glob("[0-9]*"))
     newest = control / "runs" / f"{numbers[-1] if numbers else 0:04d}"
-    if newest.name not in published(control) and (newest / "identity.json").exists():
-        known = store.read_json(newest / "identity.json")
-        if store.canonical(known) == store.canonical(identity):
-            return newest
     folder = control / "runs" / f"{int(newest.name) + 1:04d}"
+    if numbers and newest.name not in published(control):
+        begun = newest / "identity.json"
+        if not begun.exists():
+            folder = newest  # killed before it did anything
+        elif store.canonical(store.read_json(begun)) == store.canonical(identity):
+            return newest
     text = recipe.dump().encode()
     store.write_file(folder / "recipe.yaml", lambda file: file.write(text))
     inputs = [{"shard": s.to_json(), "xxh3_128": hashes[s.name]} for s in shards]
@@ -69,4 +77,4 @@ def choose_run(
 
 def published(control: Path) -> set[str]:
     """The numbers of all runs that HEAD ever pointed at."""
-    return {store.read_json(path)["run"] for path in control.glob("manifest-*.json")}
+    return {manifest["run"] for manifest in store.manifests(control)}

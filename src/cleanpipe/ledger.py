@@ -1,7 +1,6 @@
 """The ledger: one line for every document read, and the proof that the books balance."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -22,6 +21,8 @@ VERDICTS = {
     "low": pl.Float64,
     "high": pl.Float64,
     "duplicate_of": pl.String,
+    "duplicate_shard": pl.String,
+    "duplicate_row": pl.UInt64,
     "similarity": pl.Float64,
     "cluster_size": pl.Int64,
     "copies": pl.Int32,
@@ -32,23 +33,19 @@ ROWS_IN_GROUP = 65_536
 def verdicts(decisions: Decisions, names: list[str]) -> pl.DataFrame:
     """One row for every document read, in (shard, row) order; `names` are the shards'."""
     table = decisions.table
-    ids = table["id"]
-    gives_way = decisions.duplicate_of != NOBODY
-    best = pl.Series(np.where(gives_way, decisions.duplicate_of, 0))
+    shards = pl.Series(names, dtype=pl.String)[table["shard"]]
     kinds = np.where(
         decisions.quarantined, "quarantined", np.where(decisions.alive, "kept", "dropped")
     )
     return (
         pl.DataFrame(
             {
-                "id": ids,
-                "shard": pl.Series(names)[table["shard"]],
+                "id": table["id"],
+                "shard": shards,
                 "row": table["row"],
                 "verdict": kinds,
                 **decisions.reasons.to_dict(as_series=True),
-                "duplicate_of": pl.select(
-                    pl.when(pl.Series(gives_way)).then(ids[best])
-                ).to_series(),
+                **_representatives(decisions, shards).to_dict(as_series=True),
                 "similarity": pl.Series(decisions.similarity).fill_nan(None),
                 "cluster_size": decisions.cluster_sizes(),
                 "copies": decisions.copies,
@@ -56,6 +53,23 @@ def verdicts(decisions: Decisions, names: list[str]) -> pl.DataFrame:
         )
         .select(VERDICTS.keys())
         .cast(VERDICTS)  # type: ignore[arg-type]
+    )
+
+
+def _representatives(decisions: Decisions, shards: pl.Series) -> pl.DataFrame:
+    """For each document the one that stays in its place: an id may repeat, a place does not."""
+    gives_way = decisions.duplicate_of != NOBODY
+    best = pl.Series(np.where(gives_way, decisions.duplicate_of, 0))
+    table = decisions.table
+    if table.is_empty():
+        best = best.head(0)
+    found = {
+        "duplicate_of": table["id"][best],
+        "duplicate_shard": shards[best],
+        "duplicate_row": table["row"][best],
+    }
+    return pl.select(
+        pl.when(pl.Series(gives_way)).then(values).alias(name) for name, values in found.items()
     )
 
 
@@ -101,13 +115,13 @@ def _hint(run: Path, name: str) -> str:
     return f"; ids that hold it: {', '.join(map(repr, ids))}" if ids else ""
 
 
-def measures_of(run: Path, shard: int, row: int) -> dict[str, Any]:
-    """The line of pass 1 for one document."""
+def measures_of(run: Path, shard: int, row: int) -> pl.DataFrame:
+    """What pass 1 left of one document, as a table of one row."""
     files = sorted((run / "measures").glob("*.parquet"))
     frames = [pl.scan_parquet(file) for file in files]
     place = (pl.col("shard") == shard) & (pl.col("row") == row)
     lines = pl.concat(frames, how="diagonal_relaxed").filter(place)
-    return lines.select(pl.exclude("^band_.*$")).collect().row(0, named=True)
+    return lines.select(pl.exclude("^band_.*$")).collect()
 
 
 def write_pairs(run: Path, decisions: Decisions) -> None:

@@ -23,6 +23,8 @@ from cleanpipe.recipe import Recipe
 ROWS_IN_GROUP = 65_536  # measures are read by column and in whole, never a document at a time
 ENTROPY_UNIT = 2.0**-16
 NO_WINDOW = -1  # the kernel's word for a document shorter than one window
+OWN = ("shard", "row", "id", "has_id", "early", "given", "text_lo", "text_hi", "fixes")
+"""The columns of the tables of pass 1 that are no measures."""
 CHANCE_OF_COLUMNS = 0x636F6C756D6E73  # separates the hash of a column's name from that of a text
 
 
@@ -73,11 +75,13 @@ def documents(batch: readers.Batch, shard: Shard, recipe: Recipe, seed: int) -> 
     measured = measures(normalized.texts, near, seed, language=recipe.measure.language)
     offsets, data = text_buffers(normalized.texts)
     low, high = hashing.hash_texts(offsets, data, np.uint64(seed))
+    ids, has_id = _ids(batch, shard, recipe.input[shard.input].id)
     frame = pl.DataFrame(
         {
             "shard": np.full(len(missing), shard.number, dtype=np.uint32),
             "row": batch.rows,
-            "id": _ids(batch, shard, recipe.input[shard.input].id),
+            "id": ids,
+            "has_id": has_id,
             "early": pl.Series(missing).replace_strict({True: "null_text", False: None}),
             "given": given_hash(batch.table, seed),
             "text_lo": low,
@@ -96,7 +100,8 @@ def documents(batch: readers.Batch, shard: Shard, recipe: Recipe, seed: int) -> 
         .then(pl.lit("empty"))
         .alias("early")
     )
-    kept = [name for name in recipe.decision_columns() if name in batch.table.column_names]
+    wanted = dict.fromkeys((*recipe.decision_columns(), "source"))
+    kept = [name for name in wanted if name in batch.table.column_names]
     columns = pl.DataFrame(batch.table.select(kept)) if kept else pl.DataFrame()
     frame = pl.concat([frame, measured, columns], how="horizontal").with_columns(early)
     if batch.quarantined:
@@ -201,14 +206,18 @@ def signatures(
     return found
 
 
-def _ids(batch: readers.Batch, shard: Shard, column: str | None) -> pl.Series:
+def _ids(
+    batch: readers.Batch, shard: Shard, column: str | None
+) -> tuple[pl.Series, pl.Series]:
+    """The documents' ids, and whether they were given or are places."""
     places = pl.Series(batch.rows).cast(pl.String)
     default = pl.select(pl.lit(f"{shard.name}:") + places).to_series()
     column = column or "id"
     if column not in batch.table.column_names:
-        return default
+        return default, pl.repeat(value=False, n=len(default), eager=True)
     given = pl.Series(_as_text(batch.table.column(column)))
-    return pl.select(pl.when(given != "").then(given).otherwise(default)).to_series()
+    has_id = given != ""
+    return pl.select(pl.when(has_id).then(given).otherwise(default)).to_series(), has_id
 
 
 def _schema_text(schema: pa.Schema) -> str:

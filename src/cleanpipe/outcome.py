@@ -17,7 +17,10 @@ from cleanpipe.normalize import FIXES
 
 
 def count(
-    decisions: Decisions, verdicts: pl.DataFrame, receipts: Sequence[store.Record]
+    decisions: Decisions,
+    verdicts: pl.DataFrame,
+    receipts: Sequence[store.Record],
+    shards: int,
 ) -> store.Record:
     """stats.json: what was read, kept, dropped and added, by stage, rule, group and measure."""
     table = decisions.table
@@ -35,7 +38,7 @@ def count(
             "added": added,
             "written": sum(receipt["files"]["data"]["rows"] for receipt in receipts),
         },
-        "shards": table["shard"].n_unique(),
+        "shards": shards,
         **described,
         "fixes": _fixes(table),
         "rules": _rules(decisions),
@@ -74,7 +77,7 @@ def _duplicates(verdicts: pl.DataFrame, decisions: Decisions) -> dict[str, int]:
 
 def publish(control: Path, folder: Path, receipts: Sequence[store.Record]) -> None:
     """Write the next manifest, point HEAD at it, and bring metrics.jsonl up to date."""
-    numbers = [int(path.stem.partition("-")[2]) for path in control.glob("manifest-*.json")]
+    known = store.manifests(control)
     parts = [
         {
             "path": f"data/{folder.name}/{receipt['files']['data']['name']}",
@@ -83,23 +86,39 @@ def publish(control: Path, folder: Path, receipts: Sequence[store.Record]) -> No
         for receipt in receipts
     ]
     manifest = {
-        "number": max(numbers, default=0) + 1,
+        "number": known[-1]["number"] + 1 if known else 1,
         "run": folder.name,
         "parts": parts,
-        "stats_xxh3_128": store.file_hash(folder / "stats.json"),
+        "books": _books(control.parent, folder),
         "versions": versions(),
     }
     store.publish(control, manifest)
     _write_metrics(control)
 
 
+def _books(output: Path, folder: Path) -> list[store.Record]:
+    """The files of a run beside its parts, with their hashes: the manifest vouches for them."""
+    kinds = ("copies", "measures", "pairs", "quarantine", "receipts", "verdicts")
+    paths = [path for kind in kinds for path in sorted((folder / kind).glob("*"))]
+    paths += [folder / name for name in ("identity.json", "inputs.json", "recipe.yaml")]
+    paths += [folder / name for name in ("report.html", "report.md", "stats.json")]
+    return [
+        {
+            "path": path.relative_to(output).as_posix(),
+            "bytes": path.stat().st_size,
+            "xxh3_128": store.file_hash(path),
+        }
+        for path in paths
+    ]
+
+
 def _write_metrics(control: Path) -> None:
     """One line a published run, rebuilt from the runs: a killed writer cannot leave it wrong."""
     lines = []
-    for number in sorted(int(p.stem.partition("-")[2]) for p in control.glob("manifest-*.json")):
-        run = store.read_json(control / f"manifest-{number}.json")["run"]
-        known = store.read_json(control / "runs" / run / "stats.json")
-        lines.append({"run": run, "documents": known["documents"], "clean": known["clean"]})
+    for manifest in store.manifests(control):
+        known = store.read_json(control / "runs" / manifest["run"] / "stats.json")
+        counted = {name: known[name] for name in ("documents", "clean")}
+        lines.append({"run": manifest["run"], **counted})
     text = b"".join(orjson.dumps(line) + b"\n" for line in lines)
     store.write_file(control / "metrics.jsonl", lambda file: file.write(text))
 

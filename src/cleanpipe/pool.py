@@ -9,7 +9,9 @@ import multiprocessing
 import multiprocessing.reduction
 import os
 import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import CancelledError, Future, wait
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import Connection
@@ -23,7 +25,14 @@ from cleanpipe.errors import CleanpipeError
 
 DEADLINE = 600.0  # seconds for one block of 32 MB: at least 50 times what the slowest one took
 ATTEMPTS = 2
+RENEWALS = 8
+"""How often a call may lose its pool through no fault of its own."""
+POLL = 1.0
 PARENT_IS_GONE = 70
+
+
+class _LostError(Exception):
+    """The pool was given up while it held a call."""
 
 
 class Inherited:
@@ -67,6 +76,7 @@ class Pool:
         os.environ["POLARS_MAX_THREADS"] = "1"
         self._reader, self._lock = reader, Inherited(lock)
         self._renewing = threading.Lock()
+        self._closed = False
         self._pool = self._start()
 
     def _start(self) -> pebble.ProcessPool:
@@ -80,29 +90,50 @@ class Pool:
     def _renew(self, broken: pebble.ProcessPool) -> None:
         """Start anew: Pebble gives up a pool of which a worker dies while none has a task."""
         with self._renewing:
-            if self._pool is broken:
+            if self._pool is broken and not self._closed:
                 broken.stop()  # type: ignore[no-untyped-call]
                 broken.join()
                 self._pool = self._start()
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Run one call in a worker and wait for it; a crash or hang is tried once more."""
-        failed: BaseException | None = None
-        for _ in range(ATTEMPTS):
+        failures: list[BaseException] = []
+        for _ in range(ATTEMPTS + RENEWALS):
             pool = self._pool
             try:
-                return pool.schedule(function, args=arguments, timeout=DEADLINE).result()
+                future = pool.schedule(function, args=arguments, timeout=DEADLINE)
+                return self._result(future, pool)
             except (ProcessExpired, FutureTimeoutError) as error:
-                failed = error
-            except (BrokenProcessPool, RuntimeError) as error:
-                if pool.active:
-                    raise
-                failed = error
+                failures.append(error)
+                if len(failures) == ATTEMPTS:
+                    break
+            except _LostError:
                 self._renew(pool)
-        raise CleanpipeError(_what_happened(function, arguments, failed)) from failed
+            except RuntimeError:
+                if self._closed or pool.active:
+                    raise
+                self._renew(pool)
+        cause = failures[-1] if failures else None
+        raise CleanpipeError(_what_happened(function, arguments, cause)) from cause
+
+    def _result(self, future: Future[Any], pool: pebble.ProcessPool) -> Any:
+        """Wait for a call; Pebble leaves calls of a pool that broke or was stopped unanswered."""
+        deadline = time.monotonic() + 2 * DEADLINE
+        while not wait([future], timeout=POLL).done:
+            if self._closed:
+                raise CleanpipeError("the run was stopped; run again to go on where it was")
+            if pool is not self._pool or not pool.active or time.monotonic() > deadline:
+                raise _LostError
+        try:
+            return future.result()
+        except (BrokenProcessPool, CancelledError):
+            raise _LostError from None
 
     def close(self) -> None:
         """End the workers: at once, since what they did is on disk or not at all."""
+        if self._closed:
+            return
+        self._closed = True
         self._pool.stop()  # type: ignore[no-untyped-call]
         self._pool.join()
         self._writer.close()

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from cleanpipe import delimited, jsonl, tables
 from cleanpipe.batch import (
@@ -74,9 +75,8 @@ def _ends(span: Span) -> Rows:
 def _named(parsed: Parsed, shard: Shard, given: Input) -> Batch:
     names = renamed(parsed.names, given.rename, shard.name)
     table = table_of(names, parsed.columns, len(parsed.texts))
-    if given.source is not None and "source" not in names:
-        named = pa.repeat(pa.scalar(given.source), len(parsed.texts))
-        table = table.append_column("source", named) if names else pa.table({"source": named})
+    if given.source is not None:
+        table = _with_source(table, given.source)
     return Batch(
         shard.number,
         table,
@@ -84,6 +84,24 @@ def _named(parsed: Parsed, shard: Shard, given: Input) -> Batch:
         parsed.rows,
         tuple(bad.quarantine(shard.name) for bad in parsed.bad),
     )
+
+
+def _with_source(table: pa.Table, source: str) -> pa.Table:
+    """The input's source for every document that brings none of its own."""
+    named = pa.repeat(pa.scalar(source), table.num_rows)
+    if "source" not in table.column_names:
+        return (
+            table.append_column("source", named)
+            if table.num_columns
+            else pa.table([named], ["source"])
+        )
+    place = table.column_names.index("source")
+    kind = table.schema.field(place).type
+    if pa.types.is_null(kind):
+        return table.set_column(place, "source", named)
+    if kind in (pa.string(), pa.large_string()):
+        return table.set_column(place, "source", pc.fill_null(table.column(place), source))
+    return table
 
 
 def _whole_or_broken(

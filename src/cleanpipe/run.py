@@ -5,6 +5,7 @@ on where it was: what has a receipt is not done again, and what has none is done
 first time. Everything between the passes is decided again from the tables, in seconds.
 """
 
+import dataclasses
 import os
 import shutil
 import time
@@ -84,6 +85,13 @@ def open_work(
         os.close(lock)
 
 
+def _outside(output: Path, shards: Sequence[corpus.Shard]) -> tuple[corpus.Shard, ...]:
+    """The shards that are not the output's own files: an output may lie below its input."""
+    inside = output.resolve()
+    found = [s for s in shards if not Path(s.path).resolve().is_relative_to(inside)]
+    return tuple(dataclasses.replace(shard, number=n) for n, shard in enumerate(found))
+
+
 def _silent(step: str, done: int, total: int) -> None:
     """Tell nobody."""
 
@@ -97,7 +105,7 @@ class Work:
         self.control = self.output / "_cleanpipe"
         self.seconds: dict[str, float] = {}
         self.recipe = recipe
-        self.shards = tuple(corpus.find_shards(recipe.input))
+        self.shards = _outside(self.output, corpus.find_shards(recipe.input))
         looks = self.over("look at the shards", self._look, range(len(self.shards)))
         self.indexes = [look["index"] for look in looks]
         self.blocks = corpus.blocks(self.indexes)
@@ -120,6 +128,7 @@ class Work:
                     results.append(future.result())
                     self.tell(name, done, len(numbers))
             except BaseException:
+                self.pool.close()  # the others' work is stopped, not waited for
                 threads.shutdown(wait=False, cancel_futures=True)
                 raise
         self.seconds[name] = time.monotonic() - started
@@ -138,6 +147,7 @@ class Work:
             first = self.pool.call(intake.first_schema, spans, self.shards, given)
             if first is not None:
                 intake.check_names(given, *first)
+                intake.check_id(given, *first)
                 found.append(first[1])
         if len(found) == len(self.recipe.input):
             intake.check_columns(self.recipe, found)
@@ -177,8 +187,9 @@ class Work:
                 f"{self.recipe.max_quarantined:.2%}. Each is named in {self.folder}/quarantine"
             )
         self.carried = carried_schema(receipts, self.recipe.output.on_conflict)
+        intake.check_all(self.recipe, self.shards, receipts, self.carried)
         self.schema = write.output_schema(self.recipe, self.carried)
-        self.decisions = Decisions(self.recipe, self.seed, self.folder, numbers)
+        self.decisions = Decisions(self.recipe, self.seed, self.folder, numbers, self.carried)
         return {"documents": rows, "quarantined": lost}
 
     # Decide
@@ -247,7 +258,7 @@ class Work:
     def count(self) -> store.Record:
         """Count everything, and hold the books to balance."""
         receipts = self._receipts("write", range(len(self.parts)))
-        self.statistics = outcome.count(self.decisions, self.ledger, receipts)
+        self.statistics = outcome.count(self.decisions, self.ledger, receipts, len(self.shards))
         ledger.check_books(self.statistics["documents"])
         store.write_json(self.folder / "stats.json", self.statistics)
         documents: store.Record = self.statistics["documents"]

@@ -11,6 +11,7 @@ import fcntl
 import io
 import json
 import os
+import re
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -28,6 +29,7 @@ from cleanpipe.errors import LockedError, OutputError
 ROWS_IN_GROUP = 1_000  # a later night reads single documents back: 0.6 ms a group of this size
 ZSTD_LEVEL = 3
 TEMPORARY = ".tmp-"
+LEFTOVER = re.compile(r"\.tmp-.+-\d+-[0-9a-f]{8}")
 ORPHANS_LEAVE_WITHIN = 60.0  # seconds; workers of a killed run leave as soon as their pipe closes
 Record = dict[str, Any]
 """What a receipt says of a file: name, rows, bytes, xxh3_128."""
@@ -181,8 +183,10 @@ def write_table(
 
 def remove_leftovers(folder: Path) -> None:
     """Delete temporary files of killed writers; call it only while holding the lock."""
-    for path in folder.rglob(f"{TEMPORARY}*"):
-        path.unlink(missing_ok=True)
+    for own in (folder / "_cleanpipe", folder / "data"):
+        for path in own.rglob(f"{TEMPORARY}*"):
+            if LEFTOVER.fullmatch(path.name) and path.is_file():
+                path.unlink(missing_ok=True)
 
 
 def take_lock(path: Path) -> int:
@@ -240,6 +244,16 @@ def publish(control: Path, manifest: Record) -> None:
     name = f"manifest-{manifest['number']}.json"
     write_json(control / name, manifest)
     write_json(control / "HEAD.json", {"manifest": name})
+
+
+def manifests(control: Path) -> list[Record]:
+    """All manifests that HEAD ever pointed at, oldest first; one that a kill left ahead is none."""
+    head = control / "HEAD.json"
+    if not head.exists():
+        return []
+    last = int(read_json(head)["manifest"].removeprefix("manifest-").removesuffix(".json"))
+    names = (control / f"manifest-{number}.json" for number in range(1, last + 1))
+    return [read_json(path) for path in names if path.exists()]
 
 
 def current_manifest(output: Path) -> Record | None:

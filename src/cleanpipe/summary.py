@@ -32,5 +32,11 @@ def share(part: int, whole: int) -> str:
 
 
 def megabytes(size: int) -> str:
-    """A size for people."""
-    return f"{size / 1e6:,.1f} MB"
+    """A size for people: in kB below 100 kB.
+
+    >>> megabytes(2_345_678), megabytes(4_321), megabytes(0)
+    ('2.3 MB', '4.3 kB', '0')
+    """
+    if size == 0:
+        return "0"
+    return f"{size / 1e6:,.1f} MB" if size >= 100_000 else f"{size / 1e3:,.1f} kB"

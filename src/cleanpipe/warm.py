@@ -25,6 +25,9 @@ class Here:
         """Run one call and wait for it."""
         return function(*arguments)
 
+    def close(self) -> None:
+        """Nothing runs elsewhere."""
+
 
 def compile_kernels(clean: Callable[[Recipe, Here], Any], say: Callable[[str], None]) -> None:
     """Compile what is not compiled yet, by cleaning four documents in this process."""

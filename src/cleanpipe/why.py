@@ -7,6 +7,7 @@ import polars as pl
 
 from cleanpipe import corpus, ledger, store
 from cleanpipe.errors import InputError
+from cleanpipe.measure import OWN
 from cleanpipe.normalize import FIXES
 from cleanpipe.recipe import load
 from cleanpipe.reread import reread
@@ -21,18 +22,18 @@ def _story(run: Path, verdict: dict[str, Any]) -> dict[str, Any]:
     inputs = store.read_json(run / "inputs.json")
     shards = tuple(corpus.Shard.from_json(entry["shard"]) for entry in inputs)
     number = next(shard.number for shard in shards if shard.name == verdict["shard"])
-    line = ledger.measures_of(run, number, verdict["row"])
+    table = ledger.measures_of(run, number, verdict["row"])
+    line = table.row(0, named=True)
     story: dict[str, Any] = {"verdict": verdict}
     if verdict["verdict"] == "quarantined":
         return story
     recipe = load(run / "recipe.yaml")
-    table = pl.DataFrame([line])
     story["rules"] = recipe.filter.explain(table)
     story["measures"] = {
-        key: value for key, value in line.items() if key not in _INTERNAL and value is not None
+        key: value for key, value in line.items() if key not in OWN and value is not None
     }
     if verdict["duplicate_of"] is not None:
-        story["representative"] = _representative(run, verdict["duplicate_of"])
+        story["representative"] = _representative(run, verdict)
     if line["early"] is None:
         before, after = _texts(table, recipe, shards, run)
         story |= {"before": before, "after": after}
@@ -43,24 +44,27 @@ def _story(run: Path, verdict: dict[str, Any]) -> dict[str, Any]:
     return story
 
 
-_INTERNAL = {"shard", "row", "id", "early", "given", "text_lo", "text_hi", "fixes"}
-
-
-def _representative(run: Path, name: str) -> list[dict[str, Any]]:
+def _representative(run: Path, verdict: dict[str, Any]) -> dict[str, Any]:
     """What became of the document that this one gave way to: a later stage may have dropped it."""
-    columns = ("id", "verdict", "stage", "rule", "copies")
-    return ledger.find(run, name).select(columns).to_dicts()
+    place = (pl.col("shard") == verdict["duplicate_shard"]) & (
+        pl.col("row") == verdict["duplicate_row"]
+    )
+    found = ledger.load_verdicts(run).filter(place)
+    return found.select("id", "verdict", "stage", "rule", "copies").collect().row(0, named=True)
 
 
 def _texts(
     table: pl.DataFrame, recipe: Any, shards: tuple[corpus.Shard, ...], run: Path
 ) -> tuple[str, str]:
-    shard = shards[table["shard"][0]]
-    try:
-        index = corpus.index_shard(shard, recipe.input[shard.input])
-    except OSError as error:
-        raise InputError(f"{shard.path} cannot be read again: {error}") from error
-    blocks = corpus.blocks([index])
-    for again in reread(table, recipe, recipe.seed, blocks, shards):
-        return again.original[0].as_py(), again.texts[0].as_py()
-    raise InputError(f"{shard.path} no longer holds row {table['row'][0]} in run {run.name}")
+    number = table["shard"][0]
+    # a file that was copied or touched since is the same as long as its bytes are
+    shard = corpus.as_it_is_now(shards[number])
+    index = corpus.index_shard(shard, recipe.input[shard.input])
+    if index.content_hash != store.read_json(run / "inputs.json")[number]["xxh3_128"]:
+        raise InputError(
+            f"{shard.path} is no longer the file that run {run.name} read: its text cannot be "
+            "shown. What was decided stands in the ledger (runs/*/verdicts)"
+        )
+    now = (*shards[:number], shard, *shards[number + 1 :])
+    again = next(reread(table, recipe, recipe.seed, corpus.blocks([index]), now))
+    return again.original[0].as_py(), again.texts[0].as_py()

@@ -26,9 +26,9 @@ def text_buffers(array: Any) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint
     _, offsets, data = array.buffers()
     if offsets is None or offsets.size == 0:  # Arrow lets an array of nothing have no offsets
         ends = np.zeros(1, np.int64)
-        ends.flags.writeable = False
     else:
         ends = np.frombuffer(offsets, np.int64, len(array) + 1, array.offset * 8)
-    if data is None or data.size == 0:
-        return ends, np.frombuffer(b"", np.uint8)
-    return ends, np.frombuffer(data, np.uint8)
+    texts = np.frombuffer(b"" if data is None or data.size == 0 else data, np.uint8)
+    # one kind of array: numba compiles a kernel once more for arrays that can be written to
+    ends.flags.writeable = texts.flags.writeable = False
+    return ends, texts

@@ -106,7 +106,7 @@ def number(value: float | None) -> str:
     """A number for people; a dash where there is none."""
     if value is None:
         return "-"
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+    return f"{value:,.0f}" if value == int(value) else f"{value:.4g}"
 
 
 def cell(value: object) -> str:

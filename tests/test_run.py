@@ -1,0 +1,211 @@
+"""The engine on small inputs: odd corpora, kills between two steps, and what later shards bring."""
+
+import shutil
+
+import orjson
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+from conftest import InProcess, digests
+
+from cleanpipe.errors import QuarantineError, RecipeError
+from cleanpipe.recipe import load
+from cleanpipe.run import Work, all_steps
+from cleanpipe.verify import faults_of
+
+PROSE = "It was a quiet morning, and the people who lived by the river had begun to open their doors"
+
+
+def lines(*documents):
+    return b"".join(orjson.dumps(document) + b"\n" for document in documents)
+
+
+@pytest.fixture
+def clean(tmp_path, write_recipe):
+    """A function that writes shards (name: documents), cleans them, and gives the run."""
+
+    def run(shards, **sections):
+        folder = tmp_path / "in"
+        folder.mkdir(exist_ok=True)
+        for name, documents in shards.items():
+            data = documents if isinstance(documents, bytes) else lines(*documents)
+            (folder / f"{name}.jsonl").write_bytes(data)
+        known = {"input": {"path": "in/*.jsonl"}, "measure": {"language": False}, **sections}
+        return all_steps(Work(load(write_recipe(**known)), InProcess(), lambda *_: None))
+
+    return run
+
+
+def rows_of(run):
+    return pl.concat([pl.read_parquet(part) for part in run.parts]) if run.parts else None
+
+
+@pytest.mark.parametrize(
+    ("documents", "counted"),
+    [
+        ([], {"read": 0, "kept": 0}),
+        ([{"text": PROSE}], {"read": 1, "kept": 1, "written": 1}),
+        ([{"text": None}, {"text": " \n"}], {"read": 2, "kept": 0, "dropped": 2}),
+        ([{"text": "short"}] * 3, {"read": 3, "kept": 0, "dropped": 3}),
+    ],
+)
+def test_odd_corpora_have_books_that_balance(clean, documents, counted):
+    """No document, one, only nulls, all dropped: each ends with a report and balanced books."""
+    run = clean({"a": documents}, filter={"words": {"low": 3}}, dedup={})
+    assert run.stats["documents"].items() >= counted.items()
+    assert faults_of(run.output) == []
+    assert run.report.exists()
+
+
+def test_too_much_quarantine_fails_before_anything_is_published(clean, tmp_path):
+    """Where more than max_quarantined cannot be read, the message names how much and where."""
+    with pytest.raises(QuarantineError, match="1 of 2 documents could not be read"):
+        clean({"a": b'{"text": "x"}\n{broken\n'})
+    assert not (tmp_path / "out" / "_cleanpipe" / "HEAD.json").exists()
+
+
+def test_why_tells_every_document(clean):
+    """No document is without its story, whatever its hashes are."""
+    documents = [{"id": f"d{i}", "text": f"{i} {PROSE} {i}"} for i in range(30)]
+    run = clean({"a": documents}, dedup={})
+    for document in documents:
+        (story,) = run.why(document["id"])
+        assert story["after"] == document["text"]
+
+
+def test_why_still_tells_when_a_file_was_touched_and_not_when_it_changed(clean, tmp_path):
+    """A new time is no new file; new bytes are, and the message says so."""
+    run = clean({"a": [{"id": "x", "text": PROSE}]})
+    shard = tmp_path / "in" / "a.jsonl"
+    shard.touch()
+    assert run.why("x")[0]["after"] == PROSE
+    shard.write_bytes(lines({"id": "x", "text": PROSE + "!"}))
+    with pytest.raises(Exception, match="no longer the file"):
+        run.why("x")
+
+
+def test_an_id_may_repeat_and_each_is_told_apart(clean):
+    """Two documents of one id have two lines, and a duplicate names the place of the one it means."""
+    run = clean({"a": [{"id": "same", "text": PROSE}, {"id": "same", "text": PROSE}]}, dedup={})
+    stories = run.why("same")
+    assert sorted(story["verdict"]["verdict"] for story in stories) == ["dropped", "kept"]
+    (gone,) = (story for story in stories if "representative" in story)
+    assert gone["representative"]["verdict"] == "kept"
+
+
+def test_without_ids_the_place_of_a_document_decides_nothing(clean, tmp_path, write_recipe):
+    """Of equal texts in two files the same one stays when the files swap their contents."""
+    one, two = {"text": PROSE, "u": "one"}, {"text": PROSE, "u": "two"}
+    kept = []
+    for first, second in ((one, two), (two, one)):
+        run = clean({"a": [first], "b": [second]}, dedup={})
+        kept.append(rows_of(run)["u"].to_list())
+        shutil.rmtree(tmp_path / "out")
+    assert kept[0] == kept[1]
+
+
+@pytest.mark.parametrize("name", ["copy", "augmented_by"])
+def test_a_reserved_column_that_only_a_later_shard_brings_is_refused(clean, name):
+    """No part is written with two columns of one name."""
+    with pytest.raises(RecipeError, match=f"b.jsonl has a column '{name}'.*input.rename"):
+        clean({"a": [{"text": PROSE}], "b": [{"text": PROSE, name: "x"}]})
+
+
+def test_a_source_is_for_all_that_bring_none(clean):
+    """The input's source fills in document by document, and decisions see what is written."""
+    documents = [{"text": PROSE, "source": "own"}, {"text": PROSE + " again"}]
+    run = clean({"a": documents}, input={"path": "in/*.jsonl", "source": "given"})
+    assert rows_of(run)["source"].to_list() == ["own", "given"]
+    assert set(run.stats["by"]["source"]["raw"]) == {"own", "given"}
+
+
+def test_columns_of_several_types_become_one(clean):
+    """Integers and floats widen, a missing column is null, and parts have one schema."""
+    shards = {"a": [{"text": PROSE, "n": 1}], "b": [{"text": PROSE + " two", "n": 1.5, "z": "q"}]}
+    run = clean(shards)
+    assert rows_of(run).select("n", "z").rows() == [(1.0, None), (1.5, "q")]
+
+
+def test_a_decision_may_go_by_a_column_of_the_input(clean):
+    """`where` and balance use carried columns; a missing one is refused with the nearest name."""
+    documents = [{"text": f"{i} {PROSE}", "year": 1990 + i, "topic": "ab"[i % 2]} for i in range(20)]
+    run = clean({"a": documents}, filter={"where": "year >= 2000"}, balance={"by": "topic"})
+    assert min(rows_of(run)["year"]) == 2000
+    with pytest.raises(RecipeError, match="topic"):
+        clean({"a": documents}, balance={"by": "topik"})
+
+
+def test_the_order_of_stages_is_the_recipes(clean):
+    """Dedup before filter keeps the longest, which the filter then drops; `why` says so."""
+    long = " ".join(f"{PROSE} {i}" for i in range(40))
+    shards = {"a": [{"id": "long", "text": long + " and more"}, {"id": "short", "text": long}]}
+    bound = {"chars": {"high": len(long)}}
+    first = clean(shards, filter=bound, dedup={})
+    assert rows_of(first)["id"].to_list() == ["short"]
+    second = clean(shards, filter=bound, dedup={}, order=["dedup", "filter", "balance"])
+    assert second.stats["documents"]["kept"] == 0
+    assert second.why("short")[0]["representative"]["stage"] == "filter"
+
+
+@pytest.mark.parametrize("form", ["arrow", "jsonl"])
+def test_other_forms_of_parts_hold_the_same_documents(clean, form):
+    """Arrow and JSON lines hold what Parquet holds."""
+    documents = [{"id": str(i), "text": f"{i} {PROSE}", "tags": ["a", "b"]} for i in range(5)]
+    run = clean({"a": documents}, output={"path": "out", "format": form})
+    (part,) = run.parts
+    read = pl.read_ipc(part) if form == "arrow" else pl.read_ndjson(part.read_bytes())
+    assert read.select("id", "text", "tags").to_dicts() == documents
+
+
+def test_a_kill_between_manifest_and_head_is_gone_on_from(clean, tmp_path):
+    """A manifest that HEAD never reached is no publication: the run is finished, not begun anew."""
+    shards = {"a": [{"id": str(i), "text": f"{i} {PROSE}"} for i in range(9)]}
+    run = clean(shards)
+    before = digests(run.output)
+    (run.output / "_cleanpipe" / "HEAD.json").unlink()
+    (run.output / "_cleanpipe" / "metrics.jsonl").unlink()
+    again = clean(shards)
+    assert again.folder == run.folder
+    assert digests(again.output) == before
+    assert len((run.output / "_cleanpipe" / "metrics.jsonl").read_bytes().splitlines()) == 1
+
+
+def test_a_published_run_is_followed_by_the_next_number(clean):
+    """Data that was published is never written again."""
+    shards = {"a": [{"id": "x", "text": PROSE}]}
+    assert [clean(shards).folder.name, clean(shards).folder.name] == ["0001", "0002"]
+
+
+def test_verify_notices_a_changed_ledger_and_a_missing_receipt(clean):
+    """The manifest vouches for the books, not for the parts alone."""
+    run = clean({"a": [{"id": "x", "text": PROSE}]})
+    path = next((run.folder / "verdicts").iterdir())
+    pq.write_table(pq.read_table(path), path, compression="snappy")
+    next((run.folder / "receipts").iterdir()).unlink()
+    faults = faults_of(run.output)
+    assert any("verdicts" in fault for fault in faults)
+    assert any("receipts" in fault and "missing" in fault for fault in faults)
+
+
+def test_a_users_file_in_the_output_folder_is_left_alone(clean):
+    """Only what a killed writer of ours left behind is cleared away."""
+    run = clean({"a": [{"id": "x", "text": PROSE}]})
+    mine = run.output / "mine" / ".tmp-notes"
+    mine.parent.mkdir()
+    mine.write_text("keep me")
+    clean({"a": [{"id": "x", "text": PROSE}]})
+    assert mine.read_text() == "keep me"
+
+
+def test_an_output_below_its_input_is_not_its_own_input(clean):
+    """A second run reads the input's shards again, and not the first run's parts."""
+    shards = {"a": [{"id": "x", "text": PROSE}]}
+    nested = {"input": {"path": "in"}, "output": {"path": "in/clean"}}
+    clean(shards, **nested)
+    assert clean(shards, **nested).stats["documents"]["read"] == 1
+
+
+def test_a_wrong_name_of_the_text_column_is_said_at_once(clean):
+    """JSON lines without a text are refused with the columns that are there."""
+    with pytest.raises(RecipeError, match=r"body.*input\.text"):
+        clean({"a": [{"body": PROSE, "n": i} for i in range(30)]})

@@ -3,8 +3,8 @@
     .venv/bin/python benchmarks/whole_runs.py RECIPE CORPUS [CORPUS ...]
 
 A corpus is a folder of Parquet files, or of JSON lines. Each is cleaned once to warm the caches and
-three times to count; the median is printed as a row of a Markdown table. Memory is the sum over the
-run's processes (proportional set size, so that shared pages count once), sampled ten times a second.
+three times to count; the median is printed as a row of a Markdown table. Memory is the sum over
+the run's processes (proportional set size: shared pages count once), sampled ten times a second.
 """
 
 import json
@@ -92,7 +92,8 @@ def row(recipe: str, corpus: Path) -> str:
     return (
         f"| {corpus.name} ({pattern[2:]}) | {stats['documents']['read']:,} | {size:.1f} "
         f"| {stats['documents']['kept']:,} | {seconds:.1f} "
-        f"| {passes['normalize and measure']:.1f} | {decide:.1f} | {passes['augment and write']:.1f} "
+        f"| {passes['normalize and measure']:.1f} | {decide:.1f} "
+        f"| {passes['augment and write']:.1f} "
         f"| {size / seconds:.1f} | {peak:.0f} | {one:.2f} | {seconds / one:.1f} |"
     )
 

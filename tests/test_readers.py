@@ -360,6 +360,35 @@ def test_unlike_values_of_a_key(tmp_path):
     ]
 
 
+def test_too_deep_a_value_takes_no_other_along(tmp_path):
+    """A value of 255 levels is a line of quarantine; one of 254 beside it stays."""
+    path = tmp_path / "a.jsonl"
+    deep = [b"[" * levels + b"]" * levels for levels in (254, 255)]
+    path.write_bytes(b"".join(b'{"text": "a", "d": %s}\n' % value for value in deep))
+    batches = read(path)
+    assert documents(batches) == [(0, "a", {"d": deep[0].decode()})]
+    assert lost(batches) == [(1, "too_deep")]
+
+
+def test_an_object_without_a_value_is_null(tmp_path):
+    """{} and {"a": null} are null wherever they stand, so that other objects' keys add nothing."""
+    path = tmp_path / "a.jsonl"
+    values = [{}, {"a": None}, {"a": {"b": None}, "c": [{}, {"d": 1}]}]
+    path.write_bytes(as_jsonl([{"text": "x", "o": value} for value in values]))
+    found = [columns["o"] for _, _, columns in documents(read(path))]
+    assert found == [None, None, {"c": [None, {"d": 1}]}]
+
+
+def test_large_integers_stay_exact(tmp_path):
+    """Integers beyond 2^53 are exact, alone, beside others and beside fractions."""
+    path = tmp_path / "a.jsonl"
+    large = 2**53 + 1
+    lines = [{"text": "x", "i": large, "f": large}, {"text": "x", "i": 1, "f": 0.5}]
+    path.write_bytes(as_jsonl(lines))
+    found = [columns for _, _, columns in documents(read(path))]
+    assert found == [{"i": large, "f": str(large)}, {"i": 1, "f": "0.5"}]
+
+
 def test_keys_without_end_are_bounded(tmp_path):
     """A key of its own in every line, at the top or within, costs neither memory nor the rest."""
     path = tmp_path / "a.jsonl"

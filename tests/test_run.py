@@ -13,7 +13,7 @@ from cleanpipe.recipe import load
 from cleanpipe.run import Work, all_steps
 from cleanpipe.verify import faults_of
 
-PROSE = "It was a quiet morning, and the people who lived by the river had begun to open their doors"
+PROSE = "It was a quiet morning, and the people who lived by the river had begun to open doors"
 
 
 def lines(*documents):
@@ -85,7 +85,7 @@ def test_why_still_tells_when_a_file_was_touched_and_not_when_it_changed(clean, 
 
 
 def test_an_id_may_repeat_and_each_is_told_apart(clean):
-    """Two documents of one id have two lines, and a duplicate names the place of the one it means."""
+    """Two documents of one id have two lines; a duplicate names the place of the one it means."""
     run = clean({"a": [{"id": "same", "text": PROSE}, {"id": "same", "text": PROSE}]}, dedup={})
     stories = run.why("same")
     assert sorted(story["verdict"]["verdict"] for story in stories) == ["dropped", "kept"]
@@ -93,7 +93,7 @@ def test_an_id_may_repeat_and_each_is_told_apart(clean):
     assert gone["representative"]["verdict"] == "kept"
 
 
-def test_without_ids_the_place_of_a_document_decides_nothing(clean, tmp_path, write_recipe):
+def test_without_ids_the_place_of_a_document_decides_nothing(clean, tmp_path):
     """Of equal texts in two files the same one stays when the files swap their contents."""
     one, two = {"text": PROSE, "u": "one"}, {"text": PROSE, "u": "two"}
     kept = []
@@ -128,7 +128,9 @@ def test_columns_of_several_types_become_one(clean):
 
 def test_a_decision_may_go_by_a_column_of_the_input(clean):
     """`where` and balance use carried columns; a missing one is refused with the nearest name."""
-    documents = [{"text": f"{i} {PROSE}", "year": 1990 + i, "topic": "ab"[i % 2]} for i in range(20)]
+    documents = [
+        {"text": f"{i} {PROSE}", "year": 1990 + i, "topic": "ab"[i % 2]} for i in range(20)
+    ]
     run = clean({"a": documents}, filter={"where": "year >= 2000"}, balance={"by": "topic"})
     assert min(rows_of(run)["year"]) == 2000
     with pytest.raises(RecipeError, match="topic"):
@@ -157,7 +159,7 @@ def test_other_forms_of_parts_hold_the_same_documents(clean, form):
     assert read.select("id", "text", "tags").to_dicts() == documents
 
 
-def test_a_kill_between_manifest_and_head_is_gone_on_from(clean, tmp_path):
+def test_a_kill_between_manifest_and_head_is_gone_on_from(clean):
     """A manifest that HEAD never reached is no publication: the run is finished, not begun anew."""
     shards = {"a": [{"id": str(i), "text": f"{i} {PROSE}"} for i in range(9)]}
     run = clean(shards)

@@ -20,7 +20,7 @@ from cleanpipe.filter import MEASURES
 from cleanpipe.kernels import hashing
 from cleanpipe.measure import band_name, block_name
 from cleanpipe.recipe import Recipe
-from cleanpipe.write import _cast as cast_column
+from cleanpipe.write import cast_column
 
 STAGES = {"read": 1, "normalize": 2, "filter": 3, "dedup": 4, "balance": 5, "augment": 6}
 """The number that keeps one stage's chance apart from another's."""

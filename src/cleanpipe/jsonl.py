@@ -1,6 +1,6 @@
 """JSON lines -> columns. One bad line is one line of quarantine."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, chain
 from typing import Any
 
@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from cleanpipe import batch
+from cleanpipe import batch, plain
 from cleanpipe.batch import Bad, Parsed, Place, positions
 from cleanpipe.bytestream import ByteStream
 from cleanpipe.lines import TooLong, lines_in, too_long, whole_records
@@ -18,6 +19,8 @@ MAX_COLUMNS = 1_000
 """Distinct keys of a batch: every key is a column, with a cell for every document."""
 MAX_CELLS = 20_000_000
 """Columns times documents; documents that all have all keys never come near it (6 bytes a cell)."""
+BEYOND_DOUBLES = pa.decimal128(19, 0)
+"""The type of a batch's integers of which one is beyond 2^53: `settled` must know of them."""
 MAX_DEPTH = 32
 """Deeper values are kept as JSON text: writers of Parquet recurse."""
 
@@ -109,7 +112,8 @@ _TOO_DEEP = "too_deep", "a column is nested over 254 deep, which orjson cannot w
 
 def _too_deep(record: dict[str, Any]) -> bool:
     try:
-        orjson.dumps(record)
+        for value in record.values():
+            orjson.dumps(value)
     except orjson.JSONEncodeError:
         return True
     return False
@@ -167,36 +171,73 @@ def _located(lines: list[bytes], bad: list[tuple[int, str, str]], place: Place) 
 
 
 def json_column(values: list[Any]) -> pa.Array:
-    """A column of what JSON gave; values of unlike types become text, each as JSON.
+    """A column of what JSON gave; values of unlike types become text, as `plain.as_text` says.
 
-    Strings stay as they are, so that a column does not depend on which documents stand beside.
+    What a value means does not depend on the documents beside it: an object without a value, as
+    {} or {"a": null}, is null, and so are such objects within others. Integers of which one is
+    beyond 2^53, which no double holds, come as BEYOND_DOUBLES; beyond 64 bits, as text.
 
-    >>> json_column([1, "a", None, [True]]).to_pylist()
-    ['1', 'a', None, '[true]']
+    >>> json_column([1, "a", None, [True], 2.0, {}]).to_pylist()
+    ['1', 'a', None, '[true]', '2', None]
     """
-    types = set(map(type, values)) - {type(None)}
-    nested = bool(types & {dict, list})
-    if (len(types) == 1 or types == {int, float}) and not (nested and _unwieldy(values)):
-        try:
-            array = pa.array(values)
-        except NOT_ARROW:
+    types = set(map(type, values))
+    if types & {dict, list}:
+        if _unwieldy(values):
             return _as_json(values)
-        if not nested:
-            return array
-        if pa.types.is_struct(array.type) and not array.type.num_fields:
-            return pa.nulls(len(values))  # no document says more than {}
-        return _as_json(values) if _has_empty_struct(array.type) else array
-    return _as_json(values) if types else pa.nulls(len(values))
+        values = [without_nulls(value) for value in values]
+        types = set(map(type, values))
+        if types & {dict, list}:
+            return pa.array(values) if _alike(values) else _as_json(values)
+    types.discard(type(None))
+    if len(types) != 1 and types != {int, float}:
+        return _as_json(values) if types else pa.nulls(len(values))
+    try:
+        array = pa.array(values)
+    except NOT_ARROW:  # no type holds these integers, or none of these integers and fractions
+        return _as_json(values)
+    if types == {int}:
+        ends = pc.min_max(array)
+        if ends["min"].as_py() < -plain.EXACT or ends["max"].as_py() > plain.EXACT:
+            return array.cast(BEYOND_DOUBLES)
+    return array
+
+
+def settled(kinds: Iterable[pa.DataType]) -> pa.DataType:
+    """The type of a column of JSON lines, from those of its batches, however these were cut.
+
+    JSON declares no types: a column whose values have none in common is text. Fields stand in
+    the order of their names.
+
+    >>> settled([pa.int64(), pa.float64()]), settled([pa.int64(), pa.bool_()])
+    (DataType(double), DataType(string))
+    """
+    found = set(kinds)
+    if BEYOND_DOUBLES in found:
+        if pa.float64() in found:
+            return pa.string()
+        found = found - {BEYOND_DOUBLES} | {pa.int64()}
+    common = plain.common_type(sorted(found, key=str))
+    if common is None or _fields(common) > MAX_COLUMNS:
+        return pa.string()
+    return _in_order(common)
+
+
+def _fields(kind: pa.DataType) -> int:
+    inner = [kind.field(i).type for i in range(kind.num_fields)]
+    return (len(inner) if pa.types.is_struct(kind) else 0) + sum(map(_fields, inner))
+
+
+def _in_order(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_list(kind):
+        return pa.list_(_in_order(kind.value_type))
+    if pa.types.is_struct(kind):
+        fields = sorted(kind, key=lambda field: field.name)
+        return pa.struct([(field.name, _in_order(field.type)) for field in fields])
+    return kind
 
 
 def _as_json(values: list[Any]) -> pa.Array:
-    return pa.array(
-        [
-            value if value is None or type(value) is str else orjson.dumps(value).decode()
-            for value in values
-        ],
-        pa.string(),
-    )
+    return pa.array([plain.json_text(value) for value in values], pa.string())
 
 
 def _unwieldy(values: list[Any]) -> bool:
@@ -218,8 +259,43 @@ def _unwieldy(values: list[Any]) -> bool:
     return False
 
 
-def _has_empty_struct(type_: pa.DataType) -> bool:
-    """Parquet cannot hold a struct without fields."""
-    if pa.types.is_struct(type_) and not type_.num_fields:
-        return True
-    return any(_has_empty_struct(type_.field(i).type) for i in range(type_.num_fields))
+def without_nulls(value: Any) -> Any:
+    """The value without the null fields of its objects; an object without a field is null.
+
+    >>> without_nulls({"a": None, "b": [{"c": {}}, 1]})
+    {'b': [None, 1]}
+    """
+    if type(value) is dict:
+        if value and _VALUES.issuperset(map(type, value.values())):
+            return value
+        kept = {key: without_nulls(inner) for key, inner in value.items()}
+        return {key: inner for key, inner in kept.items() if inner is not None} or None
+    if type(value) is list and not _SCALARS.issuperset(map(type, value)):
+        return [without_nulls(inner) for inner in value]
+    return value
+
+
+_VALUES = {str, int, float, bool}
+_SCALARS = {*_VALUES, type(None)}
+_KINDS = {dict: 1, list: 2, str: 3, bool: 4, int: 5, float: 5}
+
+
+def _alike(values: list[Any]) -> bool:
+    """Whether the values at each place within these are of one kind, and no integer too large."""
+    levels = [values]
+    while levels:
+        level = levels.pop()
+        types = set(map(type, level)) - {type(None)}
+        if len({_KINDS[kind] for kind in types}) > 1:
+            return False
+        if int in types:
+            numbers = [value for value in level if type(value) is int]
+            if min(numbers) < -plain.EXACT or max(numbers) > plain.EXACT:
+                return False
+        if dict in types:
+            objects = [value for value in level if value is not None]
+            keys = set(chain.from_iterable(objects))
+            levels.extend([value.get(key) for value in objects] for key in keys)
+        elif list in types:
+            levels.append([item for value in level if value is not None for item in value])
+    return True

@@ -1,7 +1,8 @@
 """Pass 1: read a block, normalize it, measure it. Leaves tables about documents, and no text."""
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cleanpipe import readers, store
+from cleanpipe import jsonl, plain, readers, store
 from cleanpipe.corpus import Block, Shard
 from cleanpipe.dedup import Near
 from cleanpipe.errors import InputError
@@ -151,7 +152,7 @@ def measure(texts: Iterable[str]) -> pl.DataFrame:
     """Every measure of each text, language too, one row a text. See docs/measures.md for each.
 
     >>> measure(["To be, or not to be, that is the question."])["words", "stop_words"].row(0)
-    (10, 3)
+    (10, 4)
     """
     array = pa.array(list(texts), type=pa.large_string())
     return measures(array, None, 0, language=True)
@@ -166,25 +167,20 @@ def given_hash(table: pa.Table, seed: int) -> npt.NDArray[np.uint64]:
     """
     total = np.zeros(table.num_rows, dtype=np.uint64)
     for name in sorted(table.column_names):
-        column = table.column(name)
-        values = _as_text(column)
+        texts = plain.as_text(table.column(name))
+        values = pc.fill_null(texts, "")
         low, _ = hashing.hash_texts(*text_buffers(values), np.uint64(seed))
         label = hashing.hash_texts(
             *text_buffers(pa.array([name], type=pa.large_string())), np.uint64(CHANCE_OF_COLUMNS)
         )[0]
-        present = column.is_valid().combine_chunks().to_numpy(zero_copy_only=False)
+        present = texts.is_valid().to_numpy(zero_copy_only=False)
         # addition commutes: the order of columns does not matter
         total += np.where(present, hashing.mix_arrays(low, np.broadcast_to(label, low.shape)), 0)
     return total
 
 
 def _as_text(column: pa.ChunkedArray) -> pa.LargeStringArray:
-    try:
-        values = pc.cast(column, pa.large_string())
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        values = pa.chunked_array([[str(value) for value in column.to_pylist()]])
-        values = pc.cast(values, pa.large_string())
-    return pc.fill_null(values, "").combine_chunks()
+    return pc.fill_null(plain.as_text(column), "")
 
 
 def signatures(
@@ -206,9 +202,7 @@ def signatures(
     return found
 
 
-def _ids(
-    batch: readers.Batch, shard: Shard, column: str | None
-) -> tuple[pl.Series, pl.Series]:
+def _ids(batch: readers.Batch, shard: Shard, column: str | None) -> tuple[pl.Series, pl.Series]:
     """The documents' ids, and whether they were given or are places."""
     places = pl.Series(batch.rows).cast(pl.String)
     default = pl.select(pl.lit(f"{shard.name}:") + places).to_series()
@@ -225,32 +219,49 @@ def _schema_text(schema: pa.Schema) -> str:
     return base64.b64encode(plain.serialize().to_pybytes()).decode()
 
 
-def carried_schema(receipts: Iterable[store.Record], on_conflict: str) -> pa.Schema:
+def carried_schema(
+    receipts: Iterable[store.Record], on_conflict: str, json_shards: Collection[str] = ()
+) -> pa.Schema:
     """One schema for all columns that documents carry: numbers widen, null gives way.
 
-    Two types of one column without a common one are an InputError, or text where the recipe
-    says `on_conflict: string`.
+    Where only shards of JSON lines (`json_shards`, their names) have a column, types without a
+    common one make it text: JSON declares none. Where a declared type takes part, they are an
+    InputError, or text where the recipe says `on_conflict: string`; then two types are also in
+    conflict if the common one cannot hold every value of both: no value is looked at again.
     """
-    types: dict[str, tuple[pa.DataType, str]] = {}
+    guessed: dict[str, dict[pa.DataType, str]] = {}
+    declared: dict[str, dict[pa.DataType, str]] = {}
     for receipt in receipts:
         for shard, seen in receipt["schemas"].items():
+            kinds = guessed if shard in json_shards else declared
             for text in seen:
                 for field in pa.ipc.read_schema(pa.BufferReader(base64.b64decode(text))):
-                    known, where = types.get(field.name, (pa.null(), shard))
-                    types[field.name] = _common(field, known, where, shard, on_conflict), shard
-    return pa.schema([pa.field(name, types[name][0]) for name in sorted(types)])
+                    kinds.setdefault(field.name, {}).setdefault(field.type, shard)
+    fields = []
+    for name in sorted(guessed.keys() | declared.keys()):
+        known = declared.get(name, {})
+        if name in guessed:
+            kind = jsonl.settled(guessed[name])
+            known.setdefault(kind, guessed[name].get(kind, next(iter(guessed[name].values()))))
+        fields.append(pa.field(name, _common(name, known, on_conflict)))
+    return pa.schema(fields)
 
 
-def _common(
-    field: pa.Field, known: pa.DataType, before: str, shard: str, on_conflict: str
-) -> pa.DataType:
-    schemas = [pa.schema([pa.field(field.name, type_)]) for type_ in (known, field.type)]
-    try:
-        return pa.unify_schemas(schemas, promote_options="permissive").field(0).type
-    except pa.ArrowTypeError:
-        if on_conflict == "string":
-            return pa.large_string()
-        raise InputError(
-            f"column {field.name!r} is {known} in {before} and {field.type} in {shard}; "
-            "make them one type, rename one (input.rename), or set output.on_conflict: string"
-        ) from None
+def _common(name: str, kinds: dict[pa.DataType, str], on_conflict: str) -> pa.DataType:
+    """The type of a column of these types, each with a shard that has it.
+
+    They are widened in an order of their own: the shards' must not matter.
+    """
+    ordered = sorted(kinds, key=str)
+    common = plain.common_type(ordered)
+    if on_conflict == "string":
+        fits = common is not None and all(plain.always_fits(kind, common) for kind in ordered)
+        return common if fits else pa.large_string()
+    if common is not None:
+        return common
+    pairs = [(a, b) for a, b in combinations(ordered, 2) if plain.common_type([a, b]) is None]
+    one, other = pairs[0] if pairs else (ordered[0], ordered[-1])
+    raise InputError(
+        f"column {name!r} is {one} in {kinds[one]} and {other} in {kinds[other]}; "
+        "make them one type, rename one (input.rename), or set output.on_conflict: string"
+    )

@@ -186,7 +186,9 @@ class Work:
                 f"{lost} of {rows} documents could not be read; max_quarantined allows "
                 f"{self.recipe.max_quarantined:.2%}. Each is named in {self.folder}/quarantine"
             )
-        self.carried = carried_schema(receipts, self.recipe.output.on_conflict)
+        without_types = {shard.name for shard in self.shards if shard.format == "jsonl"}
+        conflicts = self.recipe.output.on_conflict
+        self.carried = carried_schema(receipts, conflicts, without_types)
         intake.check_all(self.recipe, self.shards, receipts, self.carried)
         self.schema = write.output_schema(self.recipe, self.carried)
         self.decisions = Decisions(self.recipe, self.seed, self.folder, numbers, self.carried)

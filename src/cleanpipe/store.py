@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 import xxhash
 import zstandard
 
+from cleanpipe import plain
 from cleanpipe.errors import LockedError, OutputError
 
 ROWS_IN_GROUP = 1_000  # a later night reads single documents back: 0.6 ms a group of this size
@@ -174,8 +175,8 @@ def write_table(
                 file, closefd=False
             ) as stream:
                 for table in counted():
-                    for row in table.to_pylist():
-                        stream.write(orjson.dumps(row, default=str) + b"\n")
+                    for line in plain.json_lines(table):
+                        stream.write(line)
 
     record = write_file(path, fill)
     return {**record, "rows": rows}

@@ -1,6 +1,6 @@
 """Pass 2: read the kept documents again, augment the extra copies, write the parts."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +8,9 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cleanpipe import store
+from cleanpipe import plain, store
 from cleanpipe.corpus import Block, Shard
+from cleanpipe.errors import InputError
 from cleanpipe.filter import MEASURES
 from cleanpipe.recipe import Recipe
 from cleanpipe.reread import Again, reread
@@ -61,7 +62,8 @@ def write_part(
             for again in reread(wanted, recipe, seed, blocks, shards):
                 written, rows = with_copies(again, recipe)
                 copies.append(rows)
-                yield part_table(written, schema, recipe.output.columns)
+                if written.wanted.height:
+                    yield part_table(written, schema, recipe.output.columns, shards)
 
     data = folder.parents[2] / "data" / folder.name
     part = store.write_table(data / f"{name}.{ENDINGS[recipe.output.format]}", tables(), schema)
@@ -111,7 +113,9 @@ def with_copies(again: Again, recipe: Recipe) -> tuple[Again, pl.DataFrame]:
     return left, rows.select(COPIES_SCHEMA.keys()).cast(COPIES_SCHEMA)  # type: ignore[arg-type]
 
 
-def part_table(again: Again, schema: pa.Schema, measures: tuple[str, ...]) -> pa.Table:
+def part_table(
+    again: Again, schema: pa.Schema, measures: tuple[str, ...], shards: Sequence[Shard] = ()
+) -> pa.Table:
     """The rows of a part, in its schema; columns that a shard lacks are null."""
     own = again.wanted.select("id", "copy", "augmented_by", *measures).to_arrow()
     columns = []
@@ -121,21 +125,42 @@ def part_table(again: Again, schema: pa.Schema, measures: tuple[str, ...]) -> pa
         elif field.name in own.column_names:
             columns.append(pc.cast(own.column(field.name), field.type))
         elif field.name in again.carried.column_names:
-            columns.append(_cast(again.carried.column(field.name), field.type))
+            number = again.wanted["shard"][0]
+            place = f"column {field.name!r} of {shards[number].name if shards else number}"
+            columns.append(cast_column(again.carried.column(field.name), field.type, place))
         else:
             columns.append(pa.nulls(len(again.texts), field.type))
     return pa.table(columns, schema=schema)
 
 
-def _cast(column: pa.ChunkedArray, wanted: pa.DataType) -> pa.ChunkedArray:
+def cast_column(
+    column: pa.ChunkedArray | pa.Array, wanted: pa.DataType, place: str = "a column"
+) -> pa.ChunkedArray | pa.Array:
+    """The column in the type that all shards' have in common, or as text if they have none.
+
+    Raises InputError where a value would not be the same: 9007199254740993 in a column of floats.
+    """
+    if _is_string(wanted) and not _is_string(column.type):
+        return pc.cast(plain.as_text(column), wanted)
+    exact = pa.types.is_integer(column.type) or pa.types.is_decimal(column.type)
     try:
-        return pc.cast(column, wanted)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        return pa.chunked_array([[_text(value) for value in column.to_pylist()]], wanted)
+        if not (exact and pa.types.is_floating(wanted)):
+            return pc.cast(column, wanted)
+        floats = pc.cast(column, wanted, safe=False)
+        if pc.all(pc.equal(pc.cast(floats, column.type), column)).as_py() is not False:
+            return floats
+        reason = "there is one that no float equals"
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        reason = str(error)
+    raise InputError(
+        f"{place} holds values of type {column.type} that {wanted}, the type which all shards "
+        f"have in common, cannot hold: {reason}; make them one type, rename one (input.rename), "
+        "or set output.on_conflict: string"
+    )
 
 
-def _text(value: object) -> str | None:
-    return None if value is None else str(value)
+def _is_string(kind: pa.DataType) -> bool:
+    return kind in {pa.string(), pa.large_string(), pa.string_view()}
 
 
 def cut_parts(plan: pl.DataFrame, shard_size: int) -> list[pl.DataFrame]:

@@ -19,9 +19,15 @@ demo: $(STAMP)  ## clean sample_data/ with the Prefect flow and say what was kep
 test: $(STAMP)  ## every claim at its smallest size
 	$(BIN)/python -m pytest -q
 
+proof: $(STAMP)  ## every claim at its full size: minutes to hours
+	$(BIN)/python -m pytest -q -m proof tests/proof
+
+bench: $(STAMP)  ## whole runs beside Polars' copy; CORPORA names folders of Parquet or JSON lines
+	$(BIN)/python benchmarks/whole_runs.py configs/bench.yaml $(CORPORA)
+
 check: $(STAMP)  ## lint, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-.PHONY: help demo test check
+.PHONY: help demo test proof bench check

@@ -126,6 +126,16 @@ def test_columns_of_several_types_become_one(clean):
     assert rows_of(run).select("n", "z").rows() == [(1.0, None), (1.5, "q")]
 
 
+def test_a_column_of_many_types_makes_the_same_groups_wherever_it_stands(clean):
+    """Numbers and words in one column are groups by their text, in one file as in two."""
+    values = [1.0, "x", 1, "x", True]
+    documents = [{"text": f"{i} {PROSE}", "k": value} for i, value in enumerate(values)]
+    together = clean({"a": documents, "b": []}, balance={"by": "k"})
+    apart = clean({"a": documents[:1], "b": documents[1:]}, balance={"by": "k"})
+    groups = [[row["group"] for row in run.stats["groups"]] for run in (together, apart)]
+    assert groups[0] == groups[1] == ["1", "true", "x"]
+
+
 def test_a_decision_may_go_by_a_column_of_the_input(clean):
     """`where` and balance use carried columns; a missing one is refused with the nearest name."""
     documents = [

@@ -16,6 +16,7 @@ from cleanpipe import jsonl, plain, readers, store
 from cleanpipe.corpus import Block, Shard
 from cleanpipe.dedup import Near
 from cleanpipe.errors import InputError
+from cleanpipe.filter import MEASURES
 from cleanpipe.kernels import hashing, minhash, scan
 from cleanpipe.kernels.buffers import text_buffers
 from cleanpipe.language import identify
@@ -48,7 +49,7 @@ def measure_block(
             frames.append(documents(batch, shard, recipe, seed))
             quarantined.extend(entry.to_json() for entry in batch.quarantined)
             schemas[shard.name].add(_schema_text(batch.table.schema))
-    table = pl.concat(frames, how="diagonal_relaxed").to_arrow()
+    table = pl.concat(one_type(frames), how="diagonal_relaxed").to_arrow()
     files = {
         "measures": store.write_table(
             folder / "measures" / f"{name}.parquet", [table], table.schema, group=ROWS_IN_GROUP
@@ -66,6 +67,24 @@ def measure_block(
     }
     store.write_json(folder / "receipts" / f"measure-{name}.json", receipt)
     return receipt
+
+
+def one_type(frames: list[pl.DataFrame]) -> list[pl.DataFrame]:
+    """The frames, with columns of the input that have several types in them as text."""
+    kinds: dict[str, set[pl.DataType]] = {}
+    for frame in frames:
+        for name, kind in frame.schema.items():
+            if kind != pl.Null and name not in MEASURES and name not in OWN:
+                kinds.setdefault(name, set()).add(kind)
+    mixed = [name for name, found in kinds.items() if len(found) > 1]
+    return [
+        frame.with_columns(
+            pl.Series(name, plain.as_text(frame[name].to_arrow()))
+            for name in mixed
+            if name in frame.columns
+        )
+        for frame in frames
+    ]
 
 
 def documents(batch: readers.Batch, shard: Shard, recipe: Recipe, seed: int) -> pl.DataFrame:

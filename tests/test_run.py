@@ -221,3 +221,15 @@ def test_a_wrong_name_of_the_text_column_is_said_at_once(clean):
     """JSON lines without a text are refused with the columns that are there."""
     with pytest.raises(RecipeError, match=r"body.*input\.text"):
         clean({"a": [{"body": PROSE, "n": i} for i in range(30)]})
+
+
+def test_an_exact_copy_of_what_gave_way_names_the_one_that_stayed(clean):
+    """Whoever follows duplicate_of arrives at a kept document in one step."""
+    words = [f"w{i}" for i in range(100)]
+    text, longer = " ".join(words), " ".join([*words, "and", "more"])
+    documents = [{"id": name, "text": text} for name in ("one", "two")]
+    run = clean({"a": [*documents, {"id": "best", "text": longer}]}, dedup={})
+    ledger = run.verdicts.filter(pl.col("verdict") == "dropped").collect()
+    assert ledger["duplicate_of"].to_list() == ["best", "best"]
+    assert set(ledger["similarity"]) == {96 / 98}
+    assert ledger["cluster_size"].to_list() == [3, 3]

@@ -18,7 +18,7 @@ from cleanpipe.errors import LockedError, OutputError
 
 def a_table(rows: int) -> pa.Table:
     return pa.table(
-        {"n": pa.array(range(rows), pa.int64()), "t": [f"text {i}" for i in range(rows)]}
+        {"n": pa.array(range(rows), pa.int64()), "t": [f"text {i} " * 300 for i in range(rows)]}
     )
 
 

@@ -111,12 +111,14 @@ def test_a_reserved_column_that_only_a_later_shard_brings_is_refused(clean, name
         clean({"a": [{"text": PROSE}], "b": [{"text": PROSE, name: "x"}]})
 
 
-def test_a_source_is_for_all_that_bring_none(clean):
-    """The input's source fills in document by document, and decisions see what is written."""
-    documents = [{"text": PROSE, "source": "own"}, {"text": PROSE + " again"}]
-    run = clean({"a": documents}, input={"path": "in/*.jsonl", "source": "given"})
-    assert rows_of(run)["source"].to_list() == ["own", "given"]
-    assert set(run.stats["by"]["source"]["raw"]) == {"own", "given"}
+def test_a_source_is_a_column_and_overrules_none(clean):
+    """The recipe's source is written and decided by; a column of that name is not lost."""
+    given = {"path": "in/*.jsonl", "source": "given"}
+    run = clean({"a": [{"text": PROSE}]}, input=given, filter={"where": "source = 'given'"})
+    assert rows_of(run)["source"].to_list() == ["given"]
+    assert set(run.stats["by"]["source"]["raw"]) == {"given"}
+    with pytest.raises(RecipeError, match=r"input\.rename: \{source: input_source\}"):
+        clean({"b": [{"text": PROSE, "source": "own"}]}, input=given)
 
 
 def test_columns_of_several_types_become_one(clean):

@@ -17,6 +17,7 @@ app = App(
     name="cleanpipe",
     help="Clean, deduplicate and balance text for language-model training; lose no document.",
     version_flags=["--version"],
+    suppress_keyboard_interrupt=False,
 )
 people = Console(stderr=True, highlight=False)
 Set = Annotated[tuple[str, ...], Parameter(name="--set", negative="", consume_multiple=False)]
@@ -166,8 +167,12 @@ def print_json(value: Any) -> None:
     sys.stdout.write(orjson.dumps(value, option=orjson.OPT_INDENT_2, default=str).decode() + "\n")
 
 
+class _TerminatedError(BaseException):
+    """SIGTERM, as an exception that unwinds the run."""
+
+
 def _terminated(*_: object) -> NoReturn:
-    raise SystemExit(128 + signal.SIGTERM)
+    raise _TerminatedError
 
 
 def _report_fault(error: Exception) -> None:
@@ -194,9 +199,9 @@ def main() -> None:
     except CleanpipeError as error:
         people.print(f"cleanpipe: {error}", markup=False, style="red", soft_wrap=True)
         code = error.exit_code
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, _TerminatedError) as stop:
         people.print("cleanpipe: stopped; run again to go on where it was")
-        code = 128 + signal.SIGINT
+        code = 128 + (signal.SIGTERM if isinstance(stop, _TerminatedError) else signal.SIGINT)
     except Exception as error:  # noqa: BLE001 - whatever it is, users get a line, not a page
         _report_fault(error)
         code = CleanpipeError.exit_code

@@ -60,7 +60,9 @@ def visible(text: str) -> Text:
     """A document's text for a terminal: control, bidi and zero-width characters as <U+XXXX>."""
     shown = text[:LONGEST_SHOWN] + (" [...]" if len(text) > LONGEST_SHOWN else "")
     parts = [
-        f"<U+{ord(char):04X}>" if unicodedata.category(char) in _HIDDEN and char != "\n" else char
+        f"<U+{ord(char):04X}>"
+        if unicodedata.category(char) in _HIDDEN and char not in "\n\t"
+        else char
         for char in shown
     ]
     return Text("".join(parts))
@@ -109,6 +111,8 @@ def show_story(console: Console, story: dict[str, Any]) -> None:
         f"  ({verdict['shard']}, row {verdict['row']})",
     )
     console.print(head)
+    if lang := story.get("measures", {}).get("lang"):
+        console.print(visible(f"  language {lang}"))
     if verdict["rule"]:
         console.print(Text("  by ") + visible(_reason(verdict)))
     if best := story.get("representative"):
@@ -121,7 +125,7 @@ def show_story(console: Console, story: dict[str, Any]) -> None:
         console.print(Text("  fixed ") + visible(str(step)))
     if story.get("rules"):
         table = Table("rule", "value", "low", "high", "", box=None, pad_edge=False)
-        for rule in story["rules"]:
+        for rule in (rule for rule in story["rules"] if rule["applies"]):
             cells = (_number(rule[name]) for name in ("value", "low", "high"))
             table.add_row(rule["rule"], *cells, Text("fails", "red") if rule["fails"] else "")
         console.print(table)

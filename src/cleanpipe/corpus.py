@@ -57,8 +57,8 @@ class Input(BaseModel):
     format: Literal["auto", "parquet", "arrow", "jsonl", "csv", "tsv", "txt"] = "auto"
     """What files are whose content does not tell; auto goes by their ending."""
     source: str | None = None
-    """A name for these documents: their shards' names begin with it, and it is the `source`
-    of all that bring none of their own."""
+    """A name for these documents: their shards' names begin with it, and it is their column
+    `source`, which they may then not have themselves."""
     text: str = "text"
     """The column that holds the text."""
     id: str | None = None

@@ -317,7 +317,10 @@ class Filter(BaseModel):
         for name in failed.columns:
             rule = self.rules.get(name)
             line: dict[str, Any] = {"rule": name, "value": None, "low": None, "high": None}
+            line["applies"] = True
             if rule is not None:
+                if rule.langs is not None:
+                    line["applies"] = table["lang"][0] in rule.langs
                 bounds = (rule.bound(side).alias(side) for side in ("low", "high"))
                 line |= table.select(_value(name).alias("value"), *bounds).row(0, named=True)
             lines.append({**line, "fails": bool(failed[name][0])})

@@ -143,6 +143,11 @@ class Pool:
 def _what_happened(
     function: Callable[..., Any], arguments: tuple[Any, ...], error: BaseException | None
 ) -> str:
+    if error is None:
+        return (
+            "no worker could be started. In a script, call cleanpipe.run under "
+            'if __name__ == "__main__": since workers import the script that started them'
+        )
     how = "took longer than 10 minutes" if isinstance(error, TimeoutError) else f"died: {error}"
     return (
         f"a worker {how} in {function.__name__} of {_shortly(arguments)}, {ATTEMPTS} times. What "

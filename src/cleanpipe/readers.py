@@ -5,7 +5,6 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from cleanpipe import delimited, jsonl, tables
 from cleanpipe.batch import (
@@ -23,7 +22,7 @@ from cleanpipe.batch import (
 from cleanpipe.bytestream import BrokenStreamError, ByteStream
 from cleanpipe.columns import NOT_READABLE
 from cleanpipe.corpus import Input, Shard, Span, check_unchanged
-from cleanpipe.errors import InputError
+from cleanpipe.errors import InputError, RecipeError
 
 CHUNK = 8_000_000
 """Bytes of a batch, about. Parsing JSON lines is 1.3 times slower in pieces of 32 MB."""
@@ -76,7 +75,7 @@ def _named(parsed: Parsed, shard: Shard, given: Input) -> Batch:
     names = renamed(parsed.names, given.rename, shard.name)
     table = table_of(names, parsed.columns, len(parsed.texts))
     if given.source is not None:
-        table = _with_source(table, given.source)
+        table = _with_source(table, given.source, shard.name)
     return Batch(
         shard.number,
         table,
@@ -86,8 +85,8 @@ def _named(parsed: Parsed, shard: Shard, given: Input) -> Batch:
     )
 
 
-def _with_source(table: pa.Table, source: str) -> pa.Table:
-    """The input's source for every document that brings none of its own."""
+def _with_source(table: pa.Table, source: str, shard: str) -> pa.Table:
+    """The table with the source that the recipe gives; a column of that name is not overruled."""
     named = pa.repeat(pa.scalar(source), table.num_rows)
     if "source" not in table.column_names:
         return (
@@ -96,12 +95,13 @@ def _with_source(table: pa.Table, source: str) -> pa.Table:
             else pa.table([named], ["source"])
         )
     place = table.column_names.index("source")
-    kind = table.schema.field(place).type
-    if pa.types.is_null(kind):
+    if pa.types.is_null(table.schema.field(place).type):
         return table.set_column(place, "source", named)
-    if kind in (pa.string(), pa.large_string()):
-        return table.set_column(place, "source", pc.fill_null(table.column(place), source))
-    return table
+    raise RecipeError(
+        f"{shard} has a column 'source', and the recipe gives its input another source "
+        f"({source!r}); leave input.source out, or rename the column "
+        "(input.rename: {source: input_source})"
+    )
 
 
 def _whole_or_broken(

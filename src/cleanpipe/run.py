@@ -6,6 +6,7 @@ first time. Everything between the passes is decided again from the tables, in s
 """
 
 import dataclasses
+import multiprocessing
 import os
 import shutil
 import time
@@ -19,7 +20,7 @@ import polars as pl
 
 from cleanpipe import compare, corpus, intake, ledger, outcome, report, store, write
 from cleanpipe.decide import Decisions
-from cleanpipe.errors import QuarantineError
+from cleanpipe.errors import CleanpipeError, QuarantineError, RecipeError
 from cleanpipe.identity import choose_run, draw_seed
 from cleanpipe.measure import block_name, carried_schema, measure_block
 from cleanpipe.outcome import Run
@@ -70,6 +71,12 @@ def open_work(
     recipe: Recipe, *, workers: int | None = None, tell: Tell | None = None
 ) -> Iterator["Work"]:
     """Lock the output folder, start the workers, look at the inputs; end all of it afterwards."""
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise CleanpipeError(
+            'a run was begun while a worker started: call it under if __name__ == "__main__":'
+        )
+    if workers is not None and workers < 1:
+        raise RecipeError(f"workers is {workers}: expected 1 or more, or none for one a processor")
     control = Path(recipe.output.path) / "_cleanpipe"
     tell = tell or _silent
     lock = store.take_lock(control / "lock")

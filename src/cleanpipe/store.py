@@ -27,7 +27,7 @@ import zstandard
 from cleanpipe import plain
 from cleanpipe.errors import LockedError, OutputError
 
-ROWS_IN_GROUP = 1_000  # a later night reads single documents back: 0.6 ms a group of this size
+ROWS_IN_GROUP = 1_000  # single documents are read back from parts: 0.6 ms a group of this size
 ZSTD_LEVEL = 3
 TEMPORARY = ".tmp-"
 LEFTOVER = re.compile(r"\.tmp-.+-\d+-[0-9a-f]{8}")

@@ -2,11 +2,13 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 
 import orjson
 import pytest
+from conftest import ROOT
 
 CLI = [sys.executable, "-m", "cleanpipe.cli"]
 
@@ -45,6 +47,47 @@ def test_json_is_json_and_nothing_else(cleaned):
     assert story.returncode == 3
     assert story.stdout == ""
     assert "no-such-id" in story.stderr
+
+
+def test_why_shows_what_quarantine_keeps(cleaned):
+    """Of a line that could not be read: what is wrong with it, where, and how it begins."""
+    told = cleanpipe("why", cleaned[0], "forum/forum.jsonl.zst:63")
+    assert told.returncode == 0
+    assert "quarantined" in told.stdout
+    assert "at byte" in told.stdout
+
+
+def test_ctrl_c_says_how_to_go_on(tmp_path, sample_recipe):
+    """A stopped run ends with 130 and a line that says what to do."""
+    words = [*CLI, "run", sample_recipe, "--output", tmp_path / "out", "--workers", "1"]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for line in process.stderr:
+        if line.startswith("look at the shards"):
+            process.send_signal(signal.SIGINT)
+            break
+    _, rest = process.communicate()
+    assert process.returncode == 130
+    assert "run again to go on where it was" in rest
+
+
+def test_the_readmes_python_runs_as_a_script(tmp_path):
+    """The example of the README, saved as a file beside the checkout's folders, runs."""
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    script = tmp_path / "example.py"
+    script.write_text(page.partition("```python\n")[2].partition("```")[0], encoding="utf-8")
+    for name in ("configs", "sample_data"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    # the recipe's output is beside its folder, which here is the checkout's: give it another
+    text = script.read_text(encoding="utf-8")
+    recipe = tmp_path / "own.yaml"
+    source = (ROOT / "configs" / "sample.yaml").read_text(encoding="utf-8")
+    recipe.write_text(source.replace("../", ""), encoding="utf-8")
+    script.write_text(text.replace("configs/sample.yaml", "own.yaml"), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "'kept': 243" in done.stdout
 
 
 def test_verify_finds_a_flipped_byte(cleaned, tmp_path):

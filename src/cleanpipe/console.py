@@ -1,5 +1,6 @@
 """What people see at a terminal. Text from documents is shown as it is, never interpreted."""
 
+import base64
 import time
 import unicodedata
 from types import TracebackType
@@ -108,32 +109,42 @@ def show_story(console: Console, story: dict[str, Any]) -> None:
         (verdict["verdict"], "bold"),
         " ",
         visible(verdict["id"]),
-        f"  ({verdict['shard']}, row {verdict['row']})",
+        visible(f"  ({verdict['shard']}, row {verdict['row']})"),
     )
     console.print(head)
     if lang := story.get("measures", {}).get("lang"):
         console.print(visible(f"  language {lang}"))
     if verdict["rule"]:
         console.print(Text("  by ") + visible(_reason(verdict)))
+    for line in story.get("quarantine", []):
+        where = "" if line["offset"] is None else f" at byte {line['offset']:,}"
+        console.print(visible(f"  {line['detail']}{where}, {line['length']:,} bytes"))
+        console.print(visible(base64.b64decode(line["sample"]).decode(errors="replace")))
     if best := story.get("representative"):
-        became = f"was {best['verdict']}"
-        if best["rule"]:
-            became += f" by {best['stage']}: {best['rule']}"
-        alike = f"similarity {verdict['similarity']:.3f}"
-        console.print(visible(f"  gave way to {best['id']} ({alike}), which {became}"))
+        console.print(visible(f"  gave way to {best['id']}, {_became(best, verdict)}"))
     for step in story.get("fixes", []):
         console.print(Text("  fixed ") + visible(str(step)))
     if story.get("rules"):
-        table = Table("rule", "value", "low", "high", "", box=None, pad_edge=False)
-        for rule in (rule for rule in story["rules"] if rule["applies"]):
-            cells = (_number(rule[name]) for name in ("value", "low", "high"))
-            table.add_row(rule["rule"], *cells, Text("fails", "red") if rule["fails"] else "")
-        console.print(table)
+        console.print(_rules(story["rules"]))
     if "before" in story and story["before"] != story["after"]:
         console.print(Text("before:", "bold"), visible(story["before"]), sep="\n")
     if "after" in story:
         console.print(Text("text:", "bold"), visible(story["after"]), sep="\n")
     console.print()
+
+
+def _became(best: dict[str, Any], verdict: dict[str, Any]) -> str:
+    by = f" by {best['stage']}: {best['rule']}" if best["rule"] else ""
+    return f"which was {best['verdict']}{by} (similarity {verdict['similarity']:.3f})"
+
+
+def _rules(rules: list[dict[str, Any]]) -> Table:
+    """The rules that apply to the document, with its values and their bounds."""
+    table = Table("rule", "value", "low", "high", "", box=None, pad_edge=False)
+    for rule in (rule for rule in rules if rule["applies"]):
+        cells = (_number(rule[name]) for name in ("value", "low", "high"))
+        table.add_row(rule["rule"], *cells, Text("fails", "red") if rule["fails"] else "")
+    return table
 
 
 def _reason(verdict: dict[str, Any]) -> str:

@@ -62,7 +62,9 @@ def _rules(decisions: Decisions) -> list[dict[str, Any]]:
     """Each rule of the filter: documents it fails, fails first, fails alone; and its bounds."""
     counts = decisions.recipe.filter.counts(decisions.failures)
     bounds = decisions.recipe.filter.bounds()
-    return [{**row, "low": None, "high": None, **bounds[row["rule"]]} for row in counts]
+    return [
+        {**row, "low": None, "high": None, "by_lang": {}, **bounds[row["rule"]]} for row in counts
+    ]
 
 
 def _duplicates(verdicts: pl.DataFrame, decisions: Decisions) -> dict[str, int]:

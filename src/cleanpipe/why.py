@@ -26,7 +26,7 @@ def _story(run: Path, verdict: dict[str, Any]) -> dict[str, Any]:
     line = table.row(0, named=True)
     story: dict[str, Any] = {"verdict": verdict}
     if verdict["verdict"] == "quarantined":
-        return story
+        return story | {"quarantine": _quarantined(run, verdict)}
     recipe = load(run / "recipe.yaml")
     story["rules"] = recipe.filter.explain(table)
     story["measures"] = {
@@ -68,3 +68,14 @@ def _texts(
     now = (*shards[:number], shard, *shards[number + 1 :])
     again = next(reread(table, recipe, recipe.seed, corpus.blocks([index]), now))
     return again.original[0].as_py(), again.texts[0].as_py()
+
+
+def _quarantined(run: Path, verdict: dict[str, Any]) -> list[dict[str, Any]]:
+    """What quarantine keeps of a record: what was wrong, where, and its first bytes."""
+    lines = (
+        line
+        for path in sorted((run / "quarantine").glob("*.jsonl.zst"))
+        for line in store.read_lines(path)
+    )
+    place = verdict["shard"], verdict["row"]
+    return [line for line in lines if (line["shard"], line["row"]) == place]

@@ -42,6 +42,18 @@ def write_recipe(tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
+@pytest.fixture
+def write(tmp_path, monkeypatch):
+    """A function that writes recipe.yaml into the current folder and gives its name."""
+    monkeypatch.chdir(tmp_path)
+
+    def write(text: str) -> str:
+        Path("recipe.yaml").write_text(text, encoding="utf-8")
+        return "recipe.yaml"
+
+    return write
+
+
 def digests(output: Path) -> dict[str, str]:
     """The bytes that must not depend on workers, engine, order or kills, each as a hash."""
     manifest = current_manifest(output)

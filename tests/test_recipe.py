@@ -18,18 +18,6 @@ CONFIGS = Path(__file__).parents[1] / "configs"
 PATHS = "input: {path: in}\noutput: {path: out}\n"  # the recipes below begin in line 3
 
 
-@pytest.fixture
-def write(tmp_path, monkeypatch):
-    """A function that writes recipe.yaml into the current folder and gives its name."""
-    monkeypatch.chdir(tmp_path)
-
-    def write(text: str) -> str:
-        Path("recipe.yaml").write_text(text, encoding="utf-8")
-        return "recipe.yaml"
-
-    return write
-
-
 # recipe from line 3 on, where the message points, what it says
 WRONG = [
     ("filter:\n  wrods: {low: 3}", "4:3", "filter.wrods: no such measure; did you mean 'words'?"),

@@ -15,18 +15,6 @@ from cleanpipe.recipe_tree import MAX_BYTES, MAX_DEPTH, MAX_NODES, read
 PATHS = "input: {path: in}\noutput: {path: out}\n"
 
 
-@pytest.fixture
-def write(tmp_path, monkeypatch):
-    """A function that writes recipe.yaml into the current folder and gives its name."""
-    monkeypatch.chdir(tmp_path)
-
-    def write(text: str) -> str:
-        Path("recipe.yaml").write_text(text, encoding="utf-8")
-        return "recipe.yaml"
-
-    return write
-
-
 @pytest.mark.parametrize(
     ("data", "message"),
     [

@@ -7,12 +7,6 @@ class CleanpipeError(Exception):
     exit_code = 6
 
 
-class GateError(CleanpipeError):
-    """A gate or a check failed; what was published before still stands."""
-
-    exit_code = 1
-
-
 class RecipeError(CleanpipeError):
     """The recipe or the command line asks for something that cannot be."""
 

@@ -14,7 +14,7 @@ from test_laws import RECIPE, SLOW, corpora_of_faults, lay_out, sentence
 from cleanpipe import dedup, replay
 from cleanpipe.errors import QuarantineError, RecipeError
 from cleanpipe.outlook import told
-from cleanpipe.recipe import load
+from cleanpipe.recipe_file import load
 from cleanpipe.run import Work, all_steps
 from cleanpipe.whatif import decide
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from cleanpipe import effects
 from cleanpipe.filter import Filter
-from cleanpipe.recipe import load
+from cleanpipe.recipe_file import load
 from cleanpipe.run import Work, all_steps
 
 LANGS = ("en", "de", "ja", None)

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from cleanpipe.errors import GateError, RecipeError
 from cleanpipe.gates import METRICS, Gates, value
 from cleanpipe.outcome import Run
-from cleanpipe.recipe import load
+from cleanpipe.recipe_file import load
 from cleanpipe.run import Work, all_steps
 
 PROSE = "It was a quiet morning, and the people who lived by the river had begun to open doors"

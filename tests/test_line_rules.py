@@ -17,7 +17,7 @@ from cleanpipe.fixes import BITS, FIXES
 from cleanpipe.kernels.line_rules import Options
 from cleanpipe.line_rules import LINE_FIXES, Lines
 from cleanpipe.normalize import Normalize
-from cleanpipe.recipe import load
+from cleanpipe.recipe_file import load
 
 CASES = Path(__file__).parent / "cases"
 PUBLISHED = {

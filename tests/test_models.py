@@ -24,7 +24,7 @@ from cleanpipe.kernels.buffers import text_buffers
 from cleanpipe.language import Language
 from cleanpipe.measure import measures
 from cleanpipe.measuring import Measure
-from cleanpipe.recipe import load
+from cleanpipe.recipe_file import load
 from cleanpipe.run import Work
 
 TEXTS = pa.array(

@@ -13,7 +13,7 @@ from test_cli import cleanpipe
 from cleanpipe.errors import QuarantineError, RecipeError
 from cleanpipe.plan import Sampled, plan
 from cleanpipe.plan_view import show_plan
-from cleanpipe.recipe import load
+from cleanpipe.recipe_file import load
 from cleanpipe.run import Work, all_steps, find_shards, silent
 
 WORDS = ["river", "stone", "bread", "1984", "paper", "north", "cloud", "2001", "glass", "wheel"]

@@ -12,7 +12,7 @@ from cleanpipe.errors import RecipeError
 from cleanpipe.measure import measures
 from cleanpipe.measuring import Measure
 from cleanpipe.presets import files, load
-from cleanpipe.recipe import load as load_recipe
+from cleanpipe.recipe_file import load as load_recipe
 
 PATHS = "input: {path: a}\noutput: {path: b}\n"
 ALL = sorted(files())

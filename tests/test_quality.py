@@ -21,7 +21,7 @@ from cleanpipe.kernels.buffers import text_buffers
 from cleanpipe.measure import measures
 from cleanpipe.measuring import Measure
 from cleanpipe.quality import LEAST, THRESHOLDS, Fit, chosen, scored
-from cleanpipe.recipe import load
+from cleanpipe.recipe_file import load
 
 SCORES = st.lists(st.integers(0, 65536).map(lambda n: n / 65536) | st.just(float("nan")))
 

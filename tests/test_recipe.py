@@ -11,8 +11,9 @@ from pydantic import ByteSize
 from cleanpipe.errors import RecipeError
 from cleanpipe.filter import MEASURES
 from cleanpipe.presets import HEAD, files
-from cleanpipe.recipe import OFF, Recipe, load
+from cleanpipe.recipe import OFF, Recipe
 from cleanpipe.recipe_errors import MOST
+from cleanpipe.recipe_file import load
 from cleanpipe.recipe_tree import read_file
 
 CONFIGS = Path(__file__).parents[1] / "configs"

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cleanpipe.errors import RecipeError
-from cleanpipe.recipe import Recipe, load
+from cleanpipe.recipe import Recipe
+from cleanpipe.recipe_file import load
 from cleanpipe.recipe_tree import MAX_BYTES, MAX_DEPTH, MAX_NODES, read
 
 PATHS = "input: {path: in}\noutput: {path: out}\n"

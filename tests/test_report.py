@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from conftest import InProcess
 
-from cleanpipe.recipe import load
+from cleanpipe.recipe_file import load
 from cleanpipe.report import pictures, rules
 from cleanpipe.run import Work, all_steps
 from cleanpipe.stats import edges, histogram

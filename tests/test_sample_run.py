@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import ROOT, InProcess
 
-from cleanpipe.recipe import load
+from cleanpipe.recipe_file import load
 from cleanpipe.run import Work, all_steps
 
 

@@ -22,7 +22,7 @@ from cleanpipe.kernels.buffers import text_buffers
 from cleanpipe.kernels.counts import Count
 from cleanpipe.kernels.token_ids import measure_ids
 from cleanpipe.measuring import Measure
-from cleanpipe.recipe import load
+from cleanpipe.recipe_file import load
 from cleanpipe.run import Work, all_steps
 
 SENTENCES = ["the cat sat on the mat and the dog sat on the log", "der Hund saß auf der Matte"] * 9

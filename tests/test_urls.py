@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from cleanpipe import url_lists, url_parts
 from cleanpipe.errors import InputError, RecipeError
 from cleanpipe.filter import Filter
-from cleanpipe.recipe import load
+from cleanpipe.recipe_file import load
 from cleanpipe.run import Work, all_steps
 from cleanpipe.urls import Urls
 

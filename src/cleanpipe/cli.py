@@ -55,7 +55,7 @@ def run(
     """
     from cleanpipe.console import Progress, show_run  # noqa: PLC0415 - heavy; --help needs none
     from cleanpipe.outcome import Run  # noqa: PLC0415
-    from cleanpipe.recipe import load  # noqa: PLC0415
+    from cleanpipe.recipe_file import load  # noqa: PLC0415
     from cleanpipe.run import run as local  # noqa: PLC0415
 
     known = load(recipe, overrides(set_), input=input, output=output and str(output))
@@ -113,7 +113,7 @@ def plan(
     from cleanpipe.console import Progress  # noqa: PLC0415 - heavy; --help needs none
     from cleanpipe.plan import plan as foretell  # noqa: PLC0415
     from cleanpipe.plan_view import show_plan  # noqa: PLC0415
-    from cleanpipe.recipe import load  # noqa: PLC0415
+    from cleanpipe.recipe_file import load  # noqa: PLC0415
 
     known = load(recipe, overrides(set_), input=input, output=output and str(output))
     with Progress(people) as progress:

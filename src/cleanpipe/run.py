@@ -33,7 +33,8 @@ from cleanpipe.measure import block_name, carried_schema, measure_block
 from cleanpipe.measuring import broken
 from cleanpipe.outcome import Run
 from cleanpipe.pool import Pool
-from cleanpipe.recipe import Recipe, load
+from cleanpipe.recipe import Recipe
+from cleanpipe.recipe_file import load
 from cleanpipe.warm import Here, compile_kernels, compile_line_rules
 
 Step = Callable[[int], store.Record]

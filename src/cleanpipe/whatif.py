@@ -22,7 +22,8 @@ from cleanpipe.decide import Decisions
 from cleanpipe.dedup import Dedup
 from cleanpipe.errors import QuarantineError, RecipeError
 from cleanpipe.measure import block_name, carried_schema
-from cleanpipe.recipe import Recipe, load
+from cleanpipe.recipe import Recipe
+from cleanpipe.recipe_file import load
 from cleanpipe.replay import Answer, Compared, places
 
 DECIDED = ("filter", "dedup", "balance", "order", "gates", "max_quarantined")

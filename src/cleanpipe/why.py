@@ -9,7 +9,8 @@ from cleanpipe import corpus, ledger, store
 from cleanpipe.errors import InputError
 from cleanpipe.fixes import FIXES
 from cleanpipe.measure import OWN
-from cleanpipe.recipe import Recipe, load
+from cleanpipe.recipe import Recipe
+from cleanpipe.recipe_file import load
 from cleanpipe.reread import reread
 from cleanpipe.urls import CAP
 

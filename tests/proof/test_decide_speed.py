@@ -14,7 +14,7 @@ import pytest
 from cleanpipe import ledger, store
 from cleanpipe.measure import block_name
 from cleanpipe.outlook import counted, extra_copies
-from cleanpipe.recipe import load
+from cleanpipe.recipe_file import load
 from cleanpipe.run import run
 from cleanpipe.whatif import WhatIf
 

@@ -13,7 +13,8 @@ from test_draw import drawn_in_stretches
 from cleanpipe.draw import Chance, Draw
 from cleanpipe.intervals import Sample, exactly
 from cleanpipe.plan import Sampled, plan
-from cleanpipe.recipe import Recipe, load
+from cleanpipe.recipe import Recipe
+from cleanpipe.recipe_file import load
 from cleanpipe.run import find_shards, open_pool, silent
 
 pytestmark = [pytest.mark.proof, pytest.mark.corpora, pytest.mark.timeout(7200)]

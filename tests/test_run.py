@@ -229,7 +229,7 @@ def test_an_output_below_its_input_is_not_its_own_input(clean):
 
 def test_a_wrong_name_of_the_text_column_is_said_at_once(clean):
     """JSON lines without a text are refused with the columns that are there."""
-    with pytest.raises(RecipeError, match=r"body.*input\.text"):
+    with pytest.raises(RecipeError, match=r"input\.text: none.*columns are body"):
         clean({"a": [{"body": PROSE, "n": i} for i in range(30)]})
 
 

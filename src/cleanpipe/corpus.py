@@ -6,10 +6,10 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 import xxhash
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from cleanpipe import cutting, tables
 from cleanpipe.bytestream import compression_of, hash_and_size
@@ -52,7 +52,7 @@ class Input(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    path: str
+    path: Annotated[str, Field(min_length=1)]
     """A file, a folder or a pattern (`*`, `?`, `[a-z]`, `**`), from the recipe's folder."""
     format: Literal["auto", "parquet", "arrow", "jsonl", "csv", "tsv", "txt"] = "auto"
     """What files are whose content does not tell; auto goes by their ending."""

@@ -238,11 +238,15 @@ class Filter(BaseModel):
 
     def columns(self) -> tuple[str, ...]:
         """What a table must hold for the rules: measures, `lang` where asked for, and columns."""
-        names = dict.fromkeys(self.rules)
-        if any(rule.needs_lang() for rule in self.rules.values()):
-            names["lang"] = None
-        names |= dict.fromkeys(self.urls.columns() if self.urls else ())
-        return tuple(names | dict.fromkeys(self._predicate_names()))
+        return tuple(dict.fromkeys(name for _, name in self.asks()))
+
+    def asks(self) -> Iterator[tuple[str, str]]:
+        """Each option, and a measure or column that it goes by."""
+        yield from ((name, name) for name in self.rules)
+        yield from ((name, "lang") for name, rule in self.rules.items() if rule.needs_lang())
+        if self.urls is not None:
+            yield from ((f"urls.{option}", name) for option, name in self.urls.asks())
+        yield from (("where", name) for name in self._predicate_names())
 
     def _predicate_names(self) -> tuple[str, ...]:
         return () if self.where is None else where.names(self.where)

@@ -1,15 +1,15 @@
 """The input's columns, looked at before anything is measured: what cannot be, fails at once."""
 
 import base64
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import polars as pl
 import pyarrow as pa
 
 from cleanpipe import readers
-from cleanpipe.corpus import Input, Shard, Span
-from cleanpipe.errors import RecipeError
+from cleanpipe.corpus import Shard, Span
 from cleanpipe.measure import OWN
+from cleanpipe.nearest import did_you_mean
 from cleanpipe.recipe import Recipe
 from cleanpipe.store import Record
 
@@ -19,40 +19,57 @@ OURS = ("copy", "augmented_by", "text")
 
 
 def first_schema(
-    spans: Sequence[Span], shards: Sequence[Shard], given: Input
+    recipe: Recipe, number: int, spans: Sequence[Span], shards: Sequence[Shard]
 ) -> tuple[Shard, pa.Schema] | None:
-    """The carried columns of an input's first documents; None where the first shards hold none."""
+    """The carried columns of an input's first documents; None where the first shards hold none.
+
+    Errors: RecipeError where none of many documents has a text in the column that is named.
+    """
+    given = recipe.input[number]
     for span in spans[:LOOK_INTO]:
         shard = shards[span.shard]
         batch = next(readers.read(span, shard, given))
         if len(batch.texts):
             if batch.texts.null_count == len(batch.texts) >= SUSPICIOUS:
-                raise RecipeError(
+                columns = batch.table.column_names
+                what = (
                     f"none of the first {len(batch.texts):,} documents of {shard.name} has a text "
-                    f"in {given.text!r}; their columns are {', '.join(batch.table.column_names)}: "
-                    "name the right one (input.text)"
+                    f"in {given.text!r}{did_you_mean(given.text, columns)}; "
+                    f"their columns are {', '.join(columns)}: name the right one"
                 )
+                recipe.refuse([(_option(recipe, number, "text"), what)])
             return shard, batch.table.schema
     return None
 
 
-def check_names(given: Input, shard: Shard, schema: pa.Schema) -> None:
+def _option(recipe: Recipe, number: int, option: str) -> str:
+    """An option of an input; an only one needs no number."""
+    return f"input.{option}" if len(recipe.input) == 1 else f"input.{number}.{option}"
+
+
+def check_names(recipe: Recipe, number: int, shard: Shard, schema: pa.Schema) -> None:
     """Refuse columns whose names the output needs; RecipeError says which option renames them."""
-    for name in schema.names:
-        if name in OURS or (name == "id" and given.id not in {None, "id"}):
-            raise RecipeError(
-                f"{shard.name} has a column {name!r}, a name that the output needs; rename it "
-                f"(input.rename: {{{name}: input_{name}}})"
-            )
-
-
-def check_id(given: Input, shard: Shard, schema: pa.Schema) -> None:
-    """Refuse an id column that the first documents do not have."""
-    if given.id is not None and given.id not in schema.names:
-        raise RecipeError(
-            f"input.id is {given.id!r}, but {shard.name} has no such column; its columns are "
-            f"{', '.join(schema.names) or 'none but the text'}"
+    given = recipe.input[number].id
+    recipe.refuse(
+        (
+            _option(recipe, number, "rename"),
+            f"{shard.name} has a column {name!r}, a name that the output needs; rename it "
+            f"(input.rename: {{{name}: input_{name}}})",
         )
+        for name in schema.names
+        if name in OURS or (name == "id" and given not in {None, "id"})
+    )
+
+
+def check_id(recipe: Recipe, number: int, shard: Shard, schema: pa.Schema) -> None:
+    """Refuse an id column that the first documents do not have."""
+    given = recipe.input[number].id
+    if given is not None and given not in schema.names:
+        what = (
+            f"{shard.name} has no column {given!r}{did_you_mean(given, schema.names)}; its columns "
+            f"are {', '.join(schema.names) or 'none but the text'}"
+        )
+        recipe.refuse([(_option(recipe, number, "id"), what)])
 
 
 def check_all(
@@ -64,30 +81,39 @@ def check_all(
         for name, texts in receipt["schemas"].items():
             for text in texts:
                 schema = pa.ipc.read_schema(pa.BufferReader(base64.b64decode(text)))
-                check_names(recipe.input[by_name[name].input], by_name[name], schema)
+                check_names(recipe, by_name[name].input, by_name[name], schema)
     if len(carried):
         check_columns(recipe, [carried])
 
 
 def check_columns(recipe: Recipe, schemas: Iterable[pa.Schema]) -> None:
-    """Refuse decisions that ask for a column which neither the input nor a measure gives."""
+    """Refuse options that ask for a column which neither the input nor a measure can give them.
+
+    Errors: RecipeError, with all that is wrong, each with its place.
+    """
     known: dict[str, pl.DataType] = {}
     for schema in schemas:
         empty = pl.DataFrame(schema.empty_table()) if len(schema) else pl.DataFrame()
         known |= dict(empty.schema)
     recipe.check_columns(known)
-    internal = [n for n in recipe.decision_columns() if n in OWN or n.startswith("band_")]
-    nested = [n for n in recipe.decision_columns() if n in known and known[n].is_nested()]
-    if internal:
-        raise RecipeError(
-            f"{internal[0]!r} is a name of our own tables and cannot decide anything; rename the "
-            f"input's column (input.rename: {{{internal[0]}: input_{internal[0]}}})"
-        )
-    if nested:
-        raise RecipeError(f"column {nested[0]!r} holds {known[nested[0]]}: no rule can go by it")
-    taken = [name for name in recipe.output.columns if name in known]
-    if taken:
-        raise RecipeError(
-            f"output.columns: {taken[0]!r} is a column of the input, too; rename that one "
-            f"(input.rename: {{{taken[0]}: input_{taken[0]}}})"
-        )
+    recipe.refuse(_unusable(recipe, known))
+
+
+def _unusable(recipe: Recipe, columns: Mapping[str, pl.DataType]) -> Iterator[tuple[str, str]]:
+    """(option, why) of columns that are there, and that the option cannot have."""
+    for option, name in recipe.asks():
+        if name in OWN or name.startswith("band_"):
+            yield (
+                option,
+                f"{name!r} is a name of our own tables and cannot decide anything; rename the "
+                f"input's column (input.rename: {{{name}: input_{name}}})",
+            )
+        elif name in columns and columns[name].is_nested():
+            yield option, f"column {name!r} holds {columns[name]}: no rule can go by it"
+    for name in recipe.output.columns:
+        if name in columns:
+            yield (
+                "output.columns",
+                f"{name!r} is a column of the input, too; rename that one "
+                f"(input.rename: {{{name}: input_{name}}})",
+            )

@@ -95,7 +95,7 @@ class Recipe(BaseModel):
     seed: Annotated[int, Field(ge=0, le=(1 << 64) - 1)] | None = None
     """The start of all chance; left out, it is drawn once for the output folder."""
     input: Annotated[tuple[Input, ...], Field(min_length=1)]
-    """Where documents come from: one mapping, or a list of them."""
+    """Where documents come from: a path, a mapping, or a list of these."""
     max_quarantined: Annotated[float, Field(ge=0, le=1)] = 0.01
     """The share of documents that may be unreadable before the run fails."""
     normalize: Normalize = Normalize()
@@ -130,8 +130,13 @@ class Recipe(BaseModel):
         for name, off in OFF.items():
             if name in known and (known[name] is None or known[name] is False):
                 known[name] = off
-        if isinstance(known.get("input"), Mapping | Input):
-            known["input"] = (known["input"],)
+        given = known.get("input")
+        if isinstance(given, Mapping | Input | str):
+            given = (given,)
+        if isinstance(given, list | tuple):
+            known["input"] = tuple({"path": one} if isinstance(one, str) else one for one in given)
+        if isinstance(known.get("output"), str):
+            known["output"] = {"path": known["output"]}
         return known
 
     @field_validator("order")
@@ -155,8 +160,11 @@ class Recipe(BaseModel):
             either = [*section.get("anyOf", [section]), {"const": False}, {"type": "null"}]
             distinct = [one for i, one in enumerate(either) if one not in either[:i]]
             properties[name] = {**about, "anyOf": distinct}
+        path = {"type": "string", "minLength": 1}
         entries = properties["input"]
-        properties["input"] = {"anyOf": [entries["items"], entries]}
+        entry = [path, entries["items"]]
+        properties["input"] = {"anyOf": [*entry, {**entries, "items": {"anyOf": entry}}]}
+        properties["output"] = {"anyOf": [path, {"$ref": properties["output"]["$ref"]}]}
         preset = {"enum": sorted(files())}
         extends = {"anyOf": [preset, {"type": "array", "items": preset}]}
         schema["properties"] = {"version": properties["version"], "extends": extends} | properties
@@ -209,14 +217,16 @@ class Recipe(BaseModel):
         ...        filter={"where": "year > 2000 AND words > 3"}).decision_columns()
         ('year', 'topic')
         """
-        names = [*self.filter.columns()]
+        return tuple(dict.fromkeys(name for _, name in self.asks()))
+
+    def asks(self) -> Iterator[tuple[str, str]]:
+        """Each option that asks for a column of the input, and that column."""
+        asked = [(f"filter.{option}", name) for option, name in self.filter.asks()]
         if self.balance is not None:
-            names.append(self.balance.by)
-        names += self._keep()
-        measured = self.measured()
-        wanted = dict.fromkeys(name for name in names if name not in measured)
-        wanted.pop("id", None)  # every table has it
-        return tuple(wanted)
+            asked.append(("balance.by", self.balance.by))
+        asked += [("dedup.near.keep", name) for name in self._keep()]
+        given = {*self.measured(), "id"}  # every table has an id
+        yield from ((option, name) for option, name in asked if name not in given)
 
     def ranking_columns(self, stage: str) -> tuple[str, ...]:
         """What a table must hold for a stage to tell better documents from worse."""
@@ -241,7 +251,7 @@ class Recipe(BaseModel):
         """
         known = self.measured()
         needs = {**dict.fromkeys(OF_LANGUAGE, "set measure.language: true"), "tokens": NO_TOKENS}
-        self._refuse(
+        self.refuse(
             ("output.columns", f"{name!r} is no measure{did_you_mean(name, known)}")
             if name not in needs
             else ("output.columns", f"{name!r} is not measured: {needs[name]}")
@@ -261,10 +271,14 @@ class Recipe(BaseModel):
             for name in self.measure.own()
             if name in columns
         )
-        self._refuse(taken)
-        self._refuse(self._problems({**columns, **self.measured(), "id": pl.String()}))
+        self.refuse(taken)
+        self.refuse(self._problems({**columns, **self.measured(), "id": pl.String()}))
 
-    def _refuse(self, problems: Iterable[tuple[str, str]]) -> None:
+    def refuse(self, problems: Iterable[tuple[str, str]]) -> None:
+        """Raise what is wrong with options, given as (option, why), each with its place, if any is.
+
+        Errors: RecipeError.
+        """
         told = [self._written.tell(option, what) for option, what in problems]
         if told:
             raise RecipeError("\n".join(told))

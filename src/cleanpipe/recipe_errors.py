@@ -18,7 +18,9 @@ EXPECTED = {
     "int_type": "a whole number",
     "model_attributes_type": "a mapping of options",
     "model_type": "a mapping of options",
+    "string_too_short": "text that is not empty",
     "string_type": "text (a number or date that is meant as text needs quotes)",
+    "too_short": "a list that is not empty",
     "tuple_type": "a list, such as [a, b]",
 }
 NEEDED = {
@@ -77,6 +79,8 @@ def _message(entry: Any, node: Node, path: tuple[str, ...], schema: Mapping[str,
         words = context["expected"].replace("False", "false")  # as YAML has it
         near = did_you_mean(str(node.value), [word for word in words.split("'") if word.isalnum()])
         return f"expected {words}, found {_found(node.value)}{near}"
+    if kind.startswith("model_") and path[0] in NEEDED and path[1:2] in {(), path[-1:]}:
+        return f"expected a path, or a mapping of options, found {_found(node.value)}"
     if kind in EXPECTED:
         return f"expected {EXPECTED[kind]}, found {_found(node.value)}"
     wanted = entry["msg"].replace("Input should be", "expected")

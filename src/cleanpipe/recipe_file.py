@@ -62,12 +62,23 @@ def load(
 
 
 def _listed(tree: Node) -> Node:
-    """One input as a list of one."""
-    given = tree.value.get("input")
-    if given is None or not isinstance(given.value, dict):
-        return tree
-    entries = Node([given], given.place, given.key)
-    return Node({**tree.value, "input": entries}, tree.place, tree.key)
+    """Inputs as a list of mappings, and the output as one: a path alone stands for its mapping."""
+    sections = {name: tree.value[name] for name in ("input", "output") if name in tree.value}
+    if "input" in sections:
+        given = sections["input"]
+        entries = given.value if isinstance(given.value, list) else [given]
+        if given.value is not None:
+            sections["input"] = Node([_mapping(e) for e in entries], given.place, given.key)
+    if "output" in sections:
+        sections["output"] = _mapping(sections["output"])
+    return Node({**tree.value, **sections}, tree.place, tree.key)
+
+
+def _mapping(given: Node) -> Node:
+    """A path as the mapping that has it; anything else as it is."""
+    if not isinstance(given.value, str):
+        return given
+    return Node({"path": given}, given.place, given.key)
 
 
 def _set(tree: Node, key: str, node: Node) -> Node:

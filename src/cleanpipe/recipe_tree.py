@@ -87,13 +87,20 @@ class Written:
     tree: Node | None = field(default=None, compare=False)
 
     def tell(self, option: str, what: str) -> str:
-        """`option: what`, with the place of the option where it has one."""
+        """`option: what`, with the place of the option, or of what it is left out of."""
         line = f"{option}: {what}"
         if self.tree is None:
             return line
-        node, _, left = locate(self.tree, option.split("."))
-        place = node.key if isinstance(node.value, dict) else node.place
-        return line if left else place.tell(line)
+        node, way, left = locate(self.tree, self._way(option))
+        place = node.key if left or isinstance(node.value, dict) else node.place
+        return place.tell(line) if way else line
+
+    def _way(self, option: str) -> list[str | int]:
+        """The parts of an option; an only input needs no number there."""
+        way: list[str | int] = [int(p) if p.isdecimal() else p for p in option.split(".")]
+        if way[0] == "input" and isinstance(way[1], str):
+            way.insert(1, 0)
+        return way
 
 
 class _Builder:

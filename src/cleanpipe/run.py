@@ -185,13 +185,13 @@ class Work:
     def _check_columns(self) -> None:
         """Look at the first documents of each input before all of them are measured."""
         found = []
-        for number, given in enumerate(self.recipe.input):
+        for number in range(len(self.recipe.input)):
             shards = [shard for shard in self.shards if shard.input == number]
             spans = [span for shard in shards for span in self.indexes[shard.number].spans]
-            first = self.pool.call(intake.first_schema, spans, self.shards, given)
+            first = self.pool.call(intake.first_schema, self.recipe, number, spans, self.shards)
             if first is not None:
-                intake.check_names(given, *first)
-                intake.check_id(given, *first)
+                intake.check_names(self.recipe, number, *first)
+                intake.check_id(self.recipe, number, *first)
                 found.append(first[1])
         if len(found) == len(self.recipe.input):
             intake.check_columns(self.recipe, found)

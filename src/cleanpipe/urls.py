@@ -129,24 +129,21 @@ class Urls(BaseModel):
 
     def columns(self) -> tuple[str, ...]:
         """What a table must hold for the rules."""
-        needs_url = bool(self._lists()) or self.by is None
-        names = [self.column] if needs_url else []
+        return tuple(dict.fromkeys(name for _, name in self.asks()))
+
+    def asks(self) -> Iterator[tuple[str, str]]:
+        """Each option that names a column, and that column."""
+        if self._lists() or self.by is None:
+            yield "column", self.column
         if self.by is not None:
-            names.append(self.by)
-        return tuple(dict.fromkeys([*names, *(name.removeprefix("-") for name in self.keep)]))
+            yield "by", self.by
+        yield from (("keep", name.removeprefix("-")) for name in self.keep)
 
     def problems(self, columns: Mapping[str, pl.DataType]) -> Iterator[tuple[str, str]]:
         """What keeps the rules from being evaluated on a table of these columns: (option, why)."""
-        options: dict[str, tuple[str, ...]] = {
-            "column": (self.column,) if self.column in self.columns() else (),
-            "by": (self.by,) if self.by else (),
-            "keep": self.keep,
-        }
-        for option, names in options.items():
-            for name in (one.removeprefix("-") if option == "keep" else one for one in names):
-                if name not in columns:
-                    near = did_you_mean(name, columns)
-                    yield f"urls.{option}", f"{name!r} is no column{near}"
+        for option, name in self.asks():
+            if name not in columns:
+                yield f"urls.{option}", f"{name!r} is no column{did_you_mean(name, columns)}"
         kind = columns.get(self.column, pl.String())
         if self.column in self.columns() and kind not in {pl.String(), pl.Null()}:
             yield "urls.column", f"{self.column!r} holds {kind}, not text"

@@ -50,15 +50,11 @@ def _option(recipe: Recipe, number: int, option: str) -> str:
 def check_names(recipe: Recipe, number: int, shard: Shard, schema: pa.Schema) -> None:
     """Refuse columns whose names the output needs; RecipeError says which option renames them."""
     given = recipe.input[number].id
-    recipe.refuse(
-        (
-            _option(recipe, number, "rename"),
-            f"{shard.name} has a column {name!r}, a name that the output needs; rename it "
-            f"(input.rename: {{{name}: input_{name}}})",
-        )
-        for name in schema.names
-        if name in OURS or (name == "id" and given not in {None, "id"})
-    )
+    for name in schema.names:
+        if name in OURS or (name == "id" and given not in {None, "id"}):
+            what = f"{shard.name} has a column {name!r}, a name that the output needs"
+            what += f"; rename it ({_renamed(name)})"
+            recipe.refuse([(_option(recipe, number, "rename"), what)])
 
 
 def check_id(recipe: Recipe, number: int, shard: Shard, schema: pa.Schema) -> None:
@@ -103,17 +99,15 @@ def _unusable(recipe: Recipe, columns: Mapping[str, pl.DataType]) -> Iterator[tu
     """(option, why) of columns that are there, and that the option cannot have."""
     for option, name in recipe.asks():
         if name in OWN or name.startswith("band_"):
-            yield (
-                option,
-                f"{name!r} is a name of our own tables and cannot decide anything; rename the "
-                f"input's column (input.rename: {{{name}: input_{name}}})",
-            )
+            what = f"{name!r} is a name of our own tables and cannot decide anything"
+            yield option, f"{what}; rename the input's column ({_renamed(name)})"
         elif name in columns and columns[name].is_nested():
             yield option, f"column {name!r} holds {columns[name]}: no rule can go by it"
     for name in recipe.output.columns:
         if name in columns:
-            yield (
-                "output.columns",
-                f"{name!r} is a column of the input, too; rename that one "
-                f"(input.rename: {{{name}: input_{name}}})",
-            )
+            what = f"{name!r} is a column of the input, too"
+            yield "output.columns", f"{what}; rename that one ({_renamed(name)})"
+
+
+def _renamed(name: str) -> str:
+    return f"input.rename: {{{name}: input_{name}}}"

@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from cleanpipe import unheard
 from cleanpipe.errors import RecipeError
 from cleanpipe.presets import extended, notices
 from cleanpipe.recipe import Recipe
@@ -54,7 +55,9 @@ def load(
         raise RecipeError(explain(error, tree, Recipe.model_json_schema())) from None
     identifier = recipe.measure.identifier()
     is_ours = identifier is not None and identifier.model is None
-    found = notices(tree, used, is_ours=is_ours)
+    found = [*notices(tree, used, is_ours=is_ours)]
+    if "notices" not in tree.value:  # a resolved recipe has its own, and no presets any more
+        found += unheard.notices(recipe, tree)
     told = tuple(dict.fromkeys((*recipe.notices, *found)))
     recipe = recipe.model_copy(update={"notices": told}).written_in(tree)
     recipe.check_measures()

@@ -114,14 +114,14 @@ def _kept_by_languages(name: str, rule: Mapping[str, Node]) -> Iterator[str]:
         return
     for side in ("low", "high"):
         own = rule.get(side)
-        if own is None or _of_preset(own):
+        if own is None or is_of_preset(own):
             continue
         kept = [
             (lang, bounds.value[side].value)
             for lang, bounds in by_lang.value.items()
             if isinstance(bounds.value, dict)
             and side in bounds.value
-            and _of_preset(bounds.value[side])
+            and is_of_preset(bounds.value[side])
         ]
         if kept:
             others = "; ".join(
@@ -129,16 +129,18 @@ def _kept_by_languages(name: str, rule: Mapping[str, Node]) -> Iterator[str]:
                 for bound, same in groupby(kept, key=lambda pair: pair[1])
             )
             yield (
-                f"{name}.{side} is {own.value} in {_where(own)}, but some languages keep the "
+                f"{name}.{side} is {own.value} in {where_of(own)}, but some languages keep the "
                 f"preset's: {others}. Give them others in {name}.by_lang, or all of them yours by "
                 "by_lang: false"
             )
 
 
-def _of_preset(node: Node) -> bool:
+def is_of_preset(node: Node) -> bool:
+    """Whether a preset wrote it, and not the recipe."""
     return node.place.name.startswith(_PLACE)
 
 
-def _where(node: Node) -> str:
+def where_of(node: Node) -> str:
+    """The file and line of a value, or the option of the command line."""
     place = node.place
     return place.name if place.line is None else f"{place.name}:{place.line}"

@@ -64,6 +64,11 @@ ALLOWED = {
     "quality": {"classifier", "corpus", "errors", "fasttext_models", "kernels", "normalize"}
     | {"readers", "store"},
     "custom": {"errors"},
+    "evaluations": {
+        *("corpus", "errors", "filter", "kernels", "line_rules", "normalize", "plain", "readers"),
+        "store",
+    },
+    "contamination": {"evaluations", "store"},
     "pool": {"errors"},
 }
 

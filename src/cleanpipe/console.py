@@ -19,6 +19,7 @@ from cleanpipe.summary import attrition, megabytes, share
 
 SECONDS_BETWEEN_LINES = 10.0
 LONGEST_SHOWN = 600
+SHOWN_EXAMPLES = 5
 
 
 class Progress:
@@ -169,6 +170,11 @@ def show_story(console: Console, story: dict[str, Any]) -> None:
     for step in story.get("fixes", []):
         console.print(Text("  fixed ") + visible(str(step)))
     _show_rules(console, story)
+    for met in story.get("evaluations", [])[:SHOWN_EXAMPLES]:
+        part = f"{met['seen']:,} of {met['of']:,} words"
+        console.print(visible(f"  holds {part} of example {met['id']} of {met['set']}"))
+    if (more := len(story.get("evaluations", [])) - SHOWN_EXAMPLES) > 0:
+        console.print(f"  and words of {more:,} more examples (--json lists them)")
     if "before" in story and story["before"] != story["after"]:
         console.print(Text("before:", "bold"), visible(story["before"]), sep="\n")
     if "after" in story:

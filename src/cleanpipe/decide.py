@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from cleanpipe.dedup import Candidates, Clusters, Near, Rows, rank
 from cleanpipe.errors import RecipeError
+from cleanpipe.evaluations import SHARED
 from cleanpipe.kernels import hashing
 from cleanpipe.measure import band_name, block_name
 from cleanpipe.recipe import Recipe
@@ -40,7 +41,7 @@ def load_documents(
     Columns of the input that decisions go by get the type that they have in the output. Where
     `columns` are named, only these are read.
     """
-    chosen = cs.by_name(*columns, require_all=False) if columns else pl.exclude("^band_.*$")
+    chosen = cs.by_name(*columns, require_all=False) if columns else pl.exclude("^band_.*$", SHARED)
     frames = []
     for block in blocks:
         path = folder / "measures" / f"{block_name(block)}.parquet"

@@ -41,11 +41,16 @@ MEASURES: Mapping[str, pl.DataType] = {
 OF_LANGUAGE = ("lang", "lang_score")
 """The measures that only `measure.language: true`, or the input's own columns, give."""
 
+OF_EVALUATIONS = ("contaminated_words", "contaminated_frac", "seen_example_frac")
+"""The measures that only `measure.evaluations` gives."""
+
 REASON_SCHEMA = {"rule": pl.String, "value": pl.Float64, "low": pl.Float64, "high": pl.Float64}
 
 _NO_LANGUAGE = "no language is measured: set measure.language: true or give the input a lang column"
 
 NO_TOKENS = "no tokens are counted: set measure.tokenizer to the path of a tokenizer.json"
+
+NO_EVALUATIONS = "no evaluation sets are looked for: set measure.evaluations"
 
 Bound = Annotated[float, Field(allow_inf_nan=False)] | None
 
@@ -277,6 +282,8 @@ class Filter(BaseModel):
                 yield name, f"has bounds, but {_NO_LANGUAGE}"
             elif name not in columns and name == "tokens":
                 yield name, f"has bounds, but {NO_TOKENS}"
+            elif name not in columns and name in OF_EVALUATIONS:
+                yield name, f"has bounds, but {NO_EVALUATIONS}"
             elif name not in columns:
                 yield name, f"is no measure and no column{did_you_mean(name, columns)}"
             elif not (columns[name].is_numeric() or columns[name] == pl.Boolean):

@@ -17,6 +17,7 @@ from cleanpipe.corpus import Block, Shard, Span
 from cleanpipe.dedup import Near
 from cleanpipe.draw import Wanted
 from cleanpipe.errors import InputError
+from cleanpipe.evaluations import SHARED
 from cleanpipe.kernels import hashing, minhash, scan
 from cleanpipe.kernels.buffers import text_buffers
 from cleanpipe.measuring import Measure
@@ -24,7 +25,7 @@ from cleanpipe.recipe import Recipe
 
 ROWS_IN_GROUP = 65_536  # measures are read by column and in whole, never a document at a time
 NO_WINDOW = -1  # the kernel's word for a document shorter than one window
-OWN = ("shard", "row", "id", "has_id", "early", "given", "text_lo", "text_hi", "fixes")
+OWN = ("shard", "row", "id", "has_id", "early", "given", "text_lo", "text_hi", "fixes", SHARED)
 """The columns of the tables of pass 1 that are no measures."""
 CHANCE_OF_COLUMNS = 0x636F6C756D6E73  # separates the hash of a column's name from that of a text
 
@@ -103,6 +104,9 @@ def documents(batch: readers.Batch, shard: Shard, recipe: Recipe, seed: int) -> 
     offsets, data = text_buffers(normalized.texts)
     low, high = hashing.hash_texts(offsets, data, np.uint64(seed))
     ids, has_id = _ids(batch, shard, recipe.input[shard.input].id)
+    if recipe.measure.evaluations is not None:
+        found = recipe.measure.evaluations.shared(normalized.texts, recipe.normalize, seed)
+        measured = measured.hstack(found)
     frame = pl.DataFrame(
         {
             "shard": np.full(len(missing), shard.number, dtype=np.uint32),

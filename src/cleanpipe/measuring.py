@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import polars as pl
@@ -16,10 +16,11 @@ from pydantic import (
     StringConstraints,
 )
 
-from cleanpipe import custom, tokenizer
+from cleanpipe import custom, evaluations, tokenizer
 from cleanpipe.classifier import Classifier
 from cleanpipe.errors import RecipeError
-from cleanpipe.filter import MEASURES
+from cleanpipe.evaluations import Evaluations
+from cleanpipe.filter import MEASURES, OF_EVALUATIONS
 from cleanpipe.kernels.buffers import text_buffers
 from cleanpipe.kernels.counts import Count, Counts
 from cleanpipe.kernels.token_ids import measure_ids
@@ -29,7 +30,7 @@ from cleanpipe.store import file_hash
 # fmt: off
 RESERVED = frozenset({
     "augmented_by", "copies", "copy", "early", "fixes", "given", "has_id", "id", "key", "row",
-    "shard", "source", "text", "text_hi", "text_lo", "urls", "where"
+    "shard", "shared", "source", "text", "text_hi", "text_lo", "urls", "where"
 })
 # fmt: on
 """Names that tables, parts or the recipe's sections have already; so are those of bands."""
@@ -40,7 +41,7 @@ def _free(name: str, others: Collection[str] = ()) -> str:
 
     Errors: ValueError.
     """
-    if name in {*MEASURES, "tokens", *others}:
+    if name in {*MEASURES, *OF_EVALUATIONS, "tokens", *others}:
         raise ValueError(f"{name!r} is a measure already; choose another name")
     if name in RESERVED or name.startswith("band_"):
         raise ValueError(f"{name!r} is a name of our own tables; choose another name")
@@ -52,6 +53,10 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$"), AfterVali
 
 def _with_path(given: object) -> object:
     return {"path": given} if isinstance(given, str) else given
+
+
+def _absent(given: object) -> object:
+    return None if given is False else given
 
 
 Given = Annotated[Classifier, BeforeValidator(_with_path, json_schema_input_type=str | Classifier)]
@@ -69,6 +74,13 @@ class Measure(BaseModel):
     """A tokenizer.json, from the recipe's folder: it gives the measure `tokens`, and the stability
     measures of tokens are those of its tokens, in place of words and symbols. It codes about 2 MB/s
     a core, and needs the extra `tokens`."""
+    evaluations: Annotated[
+        Evaluations | None,
+        BeforeValidator(_absent, json_schema_input_type=Evaluations | Literal[False] | None),
+    ] = None
+    """Evaluation sets whose examples are looked for in the documents, such as
+    `{sets: {gsm8k: gsm8k.jsonl}}`: `contaminated_words`, `contaminated_frac`, and
+    `seen_example_frac`, by which `filter` can drop documents. See docs/decontaminate.md."""
     models: Mapping[Name, Given] = {}
     """Measures by your own fastText classifiers: `{quality: quality.bin}` makes a measure `quality`
     of the probability that the model gives to its label `good`."""
@@ -89,6 +101,8 @@ class Measure(BaseModel):
         found: dict[str, pl.DataType] = dict.fromkeys(self.models, pl.Float64())
         if self.tokenizer is not None:
             found["tokens"] = pl.Int64()
+        if self.evaluations is not None:
+            found |= evaluations.MEASURES
         for function in self.custom:
             for name, kind in custom.schema(function).items():
                 try:
@@ -163,6 +177,7 @@ class Measure(BaseModel):
         return {
             "models": {name: _hash(path) for name, path in sorted(files.items())},
             "tokenizer": None if self.tokenizer is None else _hash(self.tokenizer),
+            "evaluations": {} if self.evaluations is None else self.evaluations.identity(),
             "custom": {name: custom.identity(name) for name in self.custom},
         }
 

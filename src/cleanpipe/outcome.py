@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import polars as pl
 
-from cleanpipe import effects, ledger, stats, store
+from cleanpipe import contamination, effects, ledger, stats, store
 from cleanpipe.decide import Decisions
 from cleanpipe.errors import InputError
 from cleanpipe.fixes import FIXES
@@ -41,6 +41,7 @@ def count(
         "fixes": _fixes(table),
         **_rules(decisions),
         "duplicates": _duplicates(verdicts, decisions),
+        "evaluations": contamination.count(decisions.folder),
         "groups": decisions.groups.to_dicts(),
         "copies": {
             "asked": sum(receipt["asked"] for receipt in receipts),
@@ -116,7 +117,7 @@ def publish(control: Path, folder: Path, receipts: Sequence[store.Record]) -> No
 
 def _books(output: Path, folder: Path) -> list[store.Record]:
     """The files of a run beside its parts, with their hashes: the manifest vouches for them."""
-    kinds = ("copies", "measures", "pairs", "quarantine", "receipts", "verdicts")
+    kinds = ("copies", "evaluations", "measures", "pairs", "quarantine", "receipts", "verdicts")
     paths = [path for kind in kinds for path in sorted((folder / kind).glob("*"))]
     paths += [folder / name for name in ("identity.json", "inputs.json", "recipe.yaml")]
     paths += [folder / name for name in ("report.html", "report.md", "stats.json")]

@@ -25,7 +25,14 @@ from cleanpipe.balance import Balance
 from cleanpipe.corpus import Input
 from cleanpipe.dedup import Dedup
 from cleanpipe.errors import RecipeError
-from cleanpipe.filter import MEASURES, NO_TOKENS, OF_LANGUAGE, Filter
+from cleanpipe.filter import (
+    MEASURES,
+    NO_EVALUATIONS,
+    NO_TOKENS,
+    OF_EVALUATIONS,
+    OF_LANGUAGE,
+    Filter,
+)
 from cleanpipe.gates import Gates
 from cleanpipe.measuring import Measure
 from cleanpipe.nearest import did_you_mean
@@ -251,6 +258,7 @@ class Recipe(BaseModel):
         """
         known = self.measured()
         needs = {**dict.fromkeys(OF_LANGUAGE, "set measure.language: true"), "tokens": NO_TOKENS}
+        needs |= dict.fromkeys(OF_EVALUATIONS, NO_EVALUATIONS)
         self.refuse(
             ("output.columns", f"{name!r} is no measure{did_you_mean(name, known)}")
             if name not in needs
@@ -265,7 +273,9 @@ class Recipe(BaseModel):
         Errors: RecipeError, with all that is wrong, each with its place.
         """
         own = {name: f"measure.models.{name}" for name in self.measure.models}
-        own["tokens"] = "measure.tokenizer"
+        own |= dict.fromkeys(OF_EVALUATIONS, "measure.evaluations") | {
+            "tokens": "measure.tokenizer"
+        }
         taken = (
             (own.get(name, "measure.custom"), f"{name!r} is a column of the input, too; rename one")
             for name in self.measure.own()
@@ -273,6 +283,15 @@ class Recipe(BaseModel):
         )
         self.refuse(taken)
         self.refuse(self._problems({**columns, **self.measured(), "id": pl.String()}))
+
+    def unbounded(self) -> Iterator[str]:
+        """What to tell of evaluation sets that are looked for, and by which nothing is dropped."""
+        decides = {*self.filter.columns()} & {*OF_EVALUATIONS}
+        if self.measure.evaluations is not None and not decides:
+            yield (
+                "measure.evaluations looks for evaluation sets, and no rule drops what holds them: "
+                "set filter.seen_example_frac: {high: 0.5}"
+            )
 
     def refuse(self, problems: Iterable[tuple[str, str]]) -> None:
         """Raise what is wrong with options, given as (option, why), each with its place, if any is.

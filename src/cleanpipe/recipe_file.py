@@ -57,7 +57,7 @@ def load(
     is_ours = identifier is not None and identifier.model is None
     found = [*notices(tree, used, is_ours=is_ours)]
     if "notices" not in tree.value:  # a resolved recipe has its own, and no presets any more
-        found += unheard.notices(recipe, tree)
+        found += [*unheard.notices(recipe, tree), *recipe.unbounded()]
     told = tuple(dict.fromkeys((*recipe.notices, *found)))
     recipe = recipe.model_copy(update={"notices": told}).written_in(tree)
     recipe.check_measures()
@@ -108,6 +108,8 @@ PATHS = (
     "input.*.path",
     "measure.language.model",
     "measure.tokenizer",
+    "measure.evaluations.sets.*",
+    "measure.evaluations.sets.*.path",
     "measure.models.*",
     "measure.models.*.path",
     *(f"filter.urls.{option}.*" for option in LIST_OPTIONS),

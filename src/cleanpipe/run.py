@@ -18,7 +18,18 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from cleanpipe import compare, corpus, gates, intake, ledger, outcome, report, store, write
+from cleanpipe import (
+    compare,
+    contamination,
+    corpus,
+    gates,
+    intake,
+    ledger,
+    outcome,
+    report,
+    store,
+    write,
+)
 from cleanpipe.decide import Decisions
 from cleanpipe.errors import (
     CleanpipeError,
@@ -35,7 +46,7 @@ from cleanpipe.outcome import Run
 from cleanpipe.pool import Pool
 from cleanpipe.recipe import Recipe
 from cleanpipe.recipe_file import load
-from cleanpipe.warm import Here, compile_kernels, compile_line_rules
+from cleanpipe.warm import Here, compile_evaluations, compile_kernels, compile_line_rules
 
 Step = Callable[[int], store.Record]
 Map = Callable[[str, Step, Sequence[int]], list[store.Record]]
@@ -100,6 +111,7 @@ def open_pool(recipe: Recipe, workers: int | None, tell: Tell) -> Iterator[Pool]
         store.remove_leftovers(output)
         compile_kernels(lambda r, here: all_steps(Work(r, here, silent)), lambda m: tell(m, 0, 1))
         compile_line_rules(recipe.normalize.lines, lambda m: tell(m, 0, 1))
+        compile_evaluations(recipe.measure.evaluations, lambda m: tell(m, 0, 1))
         pool = Pool(workers or os.cpu_count() or 1, lock)
         try:
             yield pool
@@ -132,6 +144,7 @@ class Work:
         self.recipe = recipe
         self.shards = self.find()
         self._check_models()
+        looked_for = self._check_evaluations()
         looks = self.over("look at the shards", self.look, range(len(self.shards)))
         self.indexes = [look["index"] for look in looks]
         self.blocks = corpus.blocks(self.indexes)
@@ -139,6 +152,8 @@ class Work:
         self.seed = draw_seed(self.control, recipe.seed)
         self.recipe = recipe.model_copy(update={"seed": self.seed})
         self.folder = choose_run(self.control, self.recipe, self.shards, self.indexes)
+        if looked_for:
+            store.write_json(self.folder / contamination.LOOKED_FOR, looked_for)
         self.lists = store.read_json(self.folder / "identity.json")["lists"]
         self.parts: list[pl.DataFrame] = []
         self.ends = np.zeros(0, dtype=np.int64)
@@ -181,6 +196,15 @@ class Work:
                 except WorkerDiedError:
                     raise broken(path, "whatever process loads it ends") from None
             raise
+
+    def _check_evaluations(self) -> store.Record:
+        """Read the evaluation sets in a worker; what is looked for."""
+        evaluations = self.recipe.measure.evaluations
+        if evaluations is None:
+            return {}
+        looked_for, problems = self.pool.call(evaluations.describe, self.recipe.normalize, 0)
+        self.recipe.refuse(problems)
+        return looked_for  # type: ignore[no-any-return]
 
     def _check_columns(self) -> None:
         """Look at the first documents of each input before all of them are measured."""
@@ -229,6 +253,14 @@ class Work:
             raise QuarantineError(
                 f"{lost} of {rows} documents could not be read; max_quarantined allows "
                 f"{self.recipe.max_quarantined:.2%}. Each is named in {self.folder}/quarantine"
+            )
+        if (
+            store.read_json(self.folder / "identity.json")["measure"]
+            != self.recipe.measure.identity()
+        ):
+            raise InputError(
+                "a model, tokenizer or evaluation set was changed while the run went on; run "
+                "again: it begins another run, since other values may be measured"
             )
         without_types = {shard.name for shard in self.shards if shard.format == "jsonl"}
         conflicts = self.recipe.output.on_conflict

@@ -28,6 +28,7 @@ STABILITY = (
 )
 NUMBERS = {*scan.INTEGERS, *(n for n, _, _ in scan.DERIVED)}
 NUMBERS |= {*scan.SCALED, "removed_word_frac", "lang_score"}
+NUMBERS |= {"contaminated_frac", "seen_example_frac"}
 FRACTION_EDGES = np.arange(101) / 100
 """Hundredths; values above 1 (the most frequent n-gram may overlap itself) stand in the last."""
 ENTROPY_EDGES = np.arange(101) / 4
@@ -48,7 +49,7 @@ def edges(name: str) -> npt.NDArray[np.float64]:
     >>> edges("words")[:4].tolist(), edges("mean_word_length")[89:91].tolist()
     ([0.0, 1.0, 2.0, 3.0], [17.448, 19.027])
     """
-    if name in scan.INTEGERS or name == "tokens":
+    if name in scan.INTEGERS or name in {"tokens", "contaminated_words"}:
         return np.concatenate([[0.0], SIZE_EDGES])
     if name not in NUMBERS:
         return SIGNED_EDGES

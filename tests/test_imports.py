@@ -11,7 +11,7 @@ FLOWS = sorted((ROOT / "flows").glob("*.py"))
 STAGES = {"normalize", "filter", "dedup", "balance", "augment", "stats"}
 # What each module may import of ours; a name stands for everything below it.
 ALLOWED = {
-    **{stage: {"errors", "kernels", "nearest", "urls", "where"} for stage in STAGES},
+    **{stage: {"errors", "kernels", "nearest", "url_forms", "urls", "where"} for stage in STAGES},
     "normalize": {
         *("draft", "fixes", "kernels", "line_rules", "patterns", "placeholders", "repair"),
         "white_space",
@@ -53,6 +53,7 @@ ALLOWED = {
     "urls": {"errors", "nearest", "url_lists", "url_parts"},
     "url_lists": {"bytestream", "errors", "url_parts"},
     "url_parts": set(),
+    "url_forms": {"url_parts"},
     "report": {"recipe", "stats", "store", "summary"},
     "summary": set(),
     "language": {"fasttext_models"},

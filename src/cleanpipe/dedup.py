@@ -10,7 +10,7 @@ Documents that another stage has dropped are compared, too, and change nothing: 
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,12 +18,15 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from cleanpipe.errors import RecipeError
+from cleanpipe.kernels.buffers import text_buffers
+from cleanpipe.kernels.hashing import hash_texts
 from cleanpipe.kernels.stars import (
     NOBODY_IS_SIMILAR,
     PAIR_COLUMNS,
     cluster_stars,
     perhaps_repeated,
 )
+from cleanpipe.url_forms import one_form
 
 Rows = npt.NDArray[np.int64]
 
@@ -31,6 +34,9 @@ KEPT = -1
 """What stands in `Clusters.duplicate_of` for a document that gives way to none."""
 COMPARED = 64
 """Representatives that a band's bucket remembers, and that one document is compared with."""
+TEXT_HASHES = ("text_lo", "text_hi")
+COLUMN_HASHES = ("column_lo", "column_hi")
+"""The columns of a document's hashes: of its clean text, and of its value of `dedup.column`."""
 PLACE = ("key", "shard", "row")
 """What decides between documents that are alike in every measure of `keep`."""
 
@@ -252,6 +258,46 @@ def _pairs(table: pl.DataFrame, pairs: npt.NDArray[np.int32]) -> pl.DataFrame:
     return named.sort("shard", "row", "other_shard", "other_row")
 
 
+class Column(BaseModel):
+    """A column of the input whose equal values make duplicates, whatever the texts are."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Annotated[str, Field(min_length=1)]
+    """The column, such as `url`. A document without a value, or with an empty one, duplicates
+    none."""
+    normalize: Literal["none", "url"] = "none"
+    """`url` compares the one form of each URL (docs/dedup-by-column.md); `none` takes values as
+    they are."""
+
+    def forms(self, values: pl.Series) -> pl.Series:
+        """What is compared: each value in its one form, null where there is none.
+
+        >>> Column(name="url", normalize="url").forms(pl.Series(["http://a.org/?utm_id=1", " "]))
+        ... # doctest: +NORMALIZE_WHITESPACE
+        shape: (2,)
+        Series: 'url' [str]
+        [
+            "a.org"
+            null
+        ]
+        """
+        texts = values.cast(pl.String)
+        forms = one_form(texts) if self.normalize == "url" else texts
+        is_value = texts.str.strip_chars() != ""
+        return pl.select(pl.when(is_value).then(forms)).to_series().alias(self.name)
+
+    def hashes(self, values: pl.Series, seed: int) -> pl.DataFrame:
+        """The 128-bit hashes of what is compared (COLUMN_HASHES), null where there is no value."""
+        forms = self.forms(values)
+        array = forms.fill_null("").rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
+        found = zip(COLUMN_HASHES, hash_texts(*text_buffers(array), np.uint64(seed)), strict=True)
+        has_value = pl.Series(forms.is_not_null())
+        return pl.select(
+            pl.when(has_value).then(pl.Series(hashes)).alias(name) for name, hashes in found
+        )
+
+
 class Dedup(BaseModel):
     """Which of equal and of similar documents stay."""
 
@@ -270,7 +316,20 @@ class Dedup(BaseModel):
         """
         # Equal texts have equal measures, so that only what is no measure can differ.
         keep = self.near.keep if self.near else ("id",)
-        return _first_of_equals(table, lambda rows: rank(table[rows], keep))
+        return _first_of_equals(table, lambda rows: rank(table[rows], keep), TEXT_HASHES)
+
+    def column_duplicates(self, table: pl.DataFrame) -> Rows:
+        """For each row the one that stands for its value of the column: itself, or the best.
+
+        Values are equal if their 128-bit hashes (COLUMN_HASHES) are; a row without stands for
+        itself. The texts differ, so that `near.keep` decides, or what it is if it is not given.
+        """
+        own: Rows = np.arange(table.height)
+        rows = np.flatnonzero(table[COLUMN_HASHES[0]].is_not_null().to_numpy())
+        some, keep = table[rows], (self.near or Near()).keep
+        best = _first_of_equals(some, lambda few: rank(some[few], keep), COLUMN_HASHES)
+        own[rows] = rows[best]
+        return own
 
     def compared(self, table: pl.DataFrame, alive: npt.NDArray[np.bool_]) -> Rows:
         """The rows to compare, ascending: of equal texts one, one that is alive if there is one.
@@ -280,14 +339,18 @@ class Dedup(BaseModel):
         rows: Rows = np.arange(table.height)
         if not self.exact:
             return rows
-        first = _first_of_equals(table, lambda some: np.argsort(~alive[some], kind="stable"))
+        first = _first_of_equals(
+            table, lambda some: np.argsort(~alive[some], kind="stable"), TEXT_HASHES
+        )
         return np.flatnonzero(first == rows)
 
 
-def _first_of_equals(table: pl.DataFrame, order: Callable[[Rows], Rows]) -> Rows:
-    """For each row the first one of its text, in the order that is given of repeated rows."""
+def _first_of_equals(
+    table: pl.DataFrame, order: Callable[[Rows], Rows], hashes: tuple[str, str]
+) -> Rows:
+    """For each row the first one of equal hashes, in the order that is given of repeated rows."""
     best = np.arange(table.height)
-    low, high = table["text_lo"].to_numpy(), table["text_hi"].to_numpy()
+    low, high = (table[name].to_numpy() for name in hashes)
     rows = np.sort(_groups(low)[0])
     if len(rows) == 0:
         return best

@@ -2,7 +2,7 @@
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -30,6 +30,7 @@ def table_of(rows, column, seed=3):
     return frame.hstack(column.hashes(values, seed))
 
 
+@settings(deadline=None)
 @given(st.lists(ROW), st.sampled_from(["none", "url"]), st.sampled_from([None, Near()]))
 def test_the_best_of_equal_values_stands_for_them(rows, normalize, near):
     """As a loop over all says: the longest, then by chance; no value stands for itself alone."""

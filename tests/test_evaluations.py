@@ -101,6 +101,7 @@ def test_labelled_cases(tmp_path, case):
     assert row["contaminated_words"] > 0
 
 
+@settings(deadline=None)
 @given(TEXT, TEXT, TEXT)
 def test_more_text_around_takes_nothing_back(before, example, after):
     """What a document sees of an example, a longer one with it inside sees, too."""

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, urlencode
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cleanpipe.url_forms import TRACKING, TRACKING_BEGINS, one_form
@@ -42,6 +42,7 @@ def test_pairs(case):
     assert (one == other) is case["same"], (one, other)
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.one_of(
@@ -61,6 +62,7 @@ def test_a_form_is_its_own_form(texts):
     assert [one is None for one in found] == [one is None for one in texts]
 
 
+@settings(deadline=None)
 @given(QUERY, st.randoms(use_true_random=False))
 def test_order_and_tracking_change_nothing(pairs, chance):
     """Parameters shuffled, with tracking among them, are the same; without them another page."""
@@ -84,7 +86,7 @@ def seconds(text):
 
 @pytest.mark.parametrize("piece", ["/", "%41", "www.", "&utm_=1", "&a=1", ";jsessionid=", "é"])
 def test_long_urls_take_linear_time(piece):
-    """Sixteen times as long takes less than sixty times, in path and query; a square would be 256."""
+    """Sixteen times as long takes less than sixty times, in path and query (a square: 256)."""
     for before in ("http://e.org/", "http://e.org/?"):
         forms(before + piece)
         short = min(seconds(before + piece * 10_000) for _ in range(3))

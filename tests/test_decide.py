@@ -296,24 +296,12 @@ def test_another_recipe_in_place_of_the_runs_own(before, tmp_path):
     assert answer["documents"]["after"]["kept"] == [20, 20]
 
 
-def test_a_run_that_listed_fewer_pairs_is_refused(before, tmp_path):
-    """Runs of before `candidates` was written say nothing about near-duplicates."""
-    import shutil
-
-    old = tmp_path / "old"
-    shutil.copytree(before.folder, old)
-    (old / "pairs" / "candidates.parquet").unlink()
-    with pytest.raises(RecipeError, match="did not list all candidates"):
-        decide(old, {})
-    assert decide(old, {"dedup.near": "null"}).documents.alive.any()
-
-
 def test_pairs_hold_the_documents_that_the_filter_dropped(tmp_path):
     """Two short texts that are alike are a pair, though a rule dropped both."""
     texts = [f"a b c d e f g h i j k l m n o p {end}" for end in ("q", "q r")]
     lay_out(tmp_path / "in", [{"id": t[-1], "text": t} for t in texts], 1, 0)
     done = run(tmp_path / "a", {"filter": {"words": {"low": 50}}, "dedup": {}, "balance": None})
-    pairs = pl.read_parquet(done.folder / "pairs" / "pairs.parquet")
+    pairs = pl.read_parquet(done.folder / "pairs" / "pairs-00000.parquet")
     assert pairs.select("id", "other", "intersection", "union").rows() == [("q", "r", 13, 14)]
     answer = done.decide({"filter.words": "null"})
     assert answer["documents"]["after"]["kept"] == [1, 1]

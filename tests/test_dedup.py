@@ -5,6 +5,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
+from band_tables import candidates_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -58,9 +59,11 @@ def near_duplicates(texts, near, ids=None):
     """All the way from texts to (what each gives way to, by row; the clusters; the candidates)."""
     table = table_of(texts, ids)
     bands = bands_of(texts, near)
-    found = near.candidates(iter(bands.T.copy()), np.arange(len(texts)))
+    found = candidates_of(bands.T.tolist(), np.arange(len(texts)))
     sets = sets_of([texts[row] for row in found.rows], near.ngram)
-    clusters = near.clusters(table[found.rows], found, *sets, everyone(len(found.rows)))
+    clusters = near.clusters(
+        table[found.rows], found, *sets, everyone(len(found.rows)), together(found)
+    )
     gives_way = np.full(len(texts), KEPT)
     members = clusters.duplicate_of != KEPT
     gives_way[found.rows[members]] = found.rows[clusters.duplicate_of[members]]
@@ -69,6 +72,11 @@ def near_duplicates(texts, near, ids=None):
 
 def everyone(count):
     return np.ones(count, np.bool_)
+
+
+def together(found):
+    """All candidates as one component."""
+    return np.zeros(len(found.rows), np.int32)
 
 
 def jaccard(a, b):
@@ -265,11 +273,14 @@ def test_a_crowded_bucket_costs_linear_time():
 def test_no_document_is_no_trouble():
     """Nothing in, nothing out."""
     assert all(len(array) == 0 for array in stars_of([], np.zeros((0, 16), np.int32)))
-    found = Near().candidates(iter(np.zeros((16, 0), np.uint64)), np.zeros(0, np.int64))
-    assert found.rows.tolist() == []
-    assert found.buckets.shape == (0, 16)
+    found = Candidates(np.zeros(0, np.int64), np.zeros((0, 16), np.int32))
     offsets, hashes = sets_of([])
-    assert Near().clusters(table_of([]), found, offsets, hashes, everyone(0)).order.tolist() == []
+    assert (
+        Near()
+        .clusters(table_of([]), found, offsets, hashes, everyone(0), together(found))
+        .order.tolist()
+        == []
+    )
 
 
 # Options
@@ -361,29 +372,6 @@ def test_half_a_hash_in_common_is_no_duplicate():
         text_hi=pl.Series([1, 2, 1, 2], dtype=pl.UInt64),
     )
     assert Dedup().exact_duplicates(table).tolist() == [0, 1, 0, 1]
-
-
-# Candidates
-
-
-def test_candidates_share_a_bucket():
-    """Two documents are in one bucket of a band exactly if the band's hashes are equal."""
-    generator = np.random.default_rng(2)
-    bands = generator.integers(0, 40, (3, 60)).astype(np.uint64)
-    eligible = np.flatnonzero(generator.random(60) < 0.7)
-    found = Near().candidates(iter(bands), eligible)
-    place = {row: i for i, row in enumerate(found.rows.tolist())}
-    assert found.rows.tolist() == sorted(place)
-    for band in range(3):
-        for x, y in combinations(eligible.tolist(), 2):
-            same = bool(bands[band, x] == bands[band, y])
-            own, other = (found.buckets[place[row], band] if row in place else -1 for row in (x, y))
-            assert (own == other != -1) == same
-    used = found.buckets[found.buckets >= 0]
-    assert len(np.unique(used)) == used.max() + 1  # dense, and no bucket in two bands
-    for band in range(2):
-        both = set(found.buckets[:, band].tolist()) & set(found.buckets[:, band + 1].tolist())
-        assert both <= {-1}
 
 
 # All the way
@@ -498,9 +486,8 @@ def test_poisoned_bands_drop_nobody():
     assert gives_way.tolist() == [KEPT, KEPT]
     one, other = python_sets(*sets_of([victim, attacker]))
     assert jaccard(one, other) < 0.02
-    assert (
-        len(near.candidates(iter(bands_of([victim, attacker], near, 1).T), np.arange(2)).rows) == 0
-    )
+    unguessed = bands_of([victim, attacker], near, 1).T.tolist()
+    assert len(candidates_of(unguessed, np.arange(2)).rows) == 0
 
 
 @pytest.mark.parametrize(("articles", "pairs"), [(1000, 10), (2500, 20)])
@@ -521,7 +508,9 @@ def test_the_known_pairs_of_real_articles_are_found(corpora, articles, pairs):
 def test_candidates_and_clusters_are_plain_arrays():
     """A candidate without any bucket is kept uncompared: nothing is assumed of Candidates."""
     found = Candidates(np.arange(2), np.full((2, 3), -1, np.int32))
-    clusters = Near().clusters(table_of(["a", "a"]), found, *sets_of(["a", "a"]), everyone(2))
+    clusters = Near().clusters(
+        table_of(["a", "a"]), found, *sets_of(["a", "a"]), everyone(2), together(found)
+    )
     assert clusters.duplicate_of.tolist() == [KEPT, KEPT]
     assert np.isnan(clusters.similarity).all()
     assert clusters.pairs.height == 0

@@ -128,7 +128,8 @@ def test_pairs_and_what_applies_equal_a_document_by_document_count(given_rules, 
         for i, one in enumerate(names)
         for other in names[i + 1 :]
     }
-    found = effects.pairs(chosen.failures(table))
+    failures = chosen.failures(table)
+    found = effects.pairs(failures.columns, effects.together(failures))
     assert {(p["rule"], p["other"]): p["documents"] for p in found} == {
         pair: count for pair, count in both.items() if count
     }

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from band_tables import candidates_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_dedup import (
@@ -12,6 +13,7 @@ from test_dedup import (
     random_sets,
     sets_of,
     table_of,
+    together,
 )
 
 from cleanpipe.dedup import KEPT as STAYS
@@ -107,10 +109,10 @@ def test_the_dead_are_compared_and_decide_nothing(seed):
     near = Near(threshold=0.6, ngram=2)
     everybody = np.arange(200)
     alive = np.random.default_rng(seed).random(200) < 0.6
-    found = near.candidates(iter(bands_of(texts, near).T.copy()), everybody)
+    found = candidates_of(bands_of(texts, near).T.tolist(), everybody)
     sets = sets_of([texts[row] for row in found.rows], near.ngram)
     table = table_of(texts)[found.rows]
-    clusters = near.clusters(table, found, *sets, alive[found.rows])
+    clusters = near.clusters(table, found, *sets, alive[found.rows], together(found))
     goes = np.full(200, STAYS)
     members = clusters.duplicate_of != STAYS
     goes[found.rows[members]] = found.rows[clusters.duplicate_of[members]]
@@ -119,7 +121,7 @@ def test_the_dead_are_compared_and_decide_nothing(seed):
     living = np.flatnonzero(alive)
     assert goes[living].tolist() == [STAYS if i == STAYS else living[i] for i in alone]
     assert (goes[~alive] == STAYS).all()
-    whole = near.clusters(table, found, *sets, everyone(len(found.rows)))
+    whole = near.clusters(table, found, *sets, everyone(len(found.rows)), together(found))
     assert clusters.pairs.equals(whole.pairs)
     assert clusters.pairs.height > 50
 
@@ -152,14 +154,14 @@ def test_raised_thresholds_with_other_bands_are_a_range(seed):
     texts = corpus(seed, 400)
     run, near = Near(ngram=2), Near(ngram=2, threshold=0.9)
     assert run.bands_and_rows() != near.bands_and_rows()
-    found = run.candidates(iter(bands_of(texts, run).T.copy()), np.arange(400))
+    found = candidates_of(bands_of(texts, run).T.tolist(), np.arange(400))
     sets = sets_of([texts[row] for row in found.rows], run.ngram)
     known = listing(found.buckets, *sets, 64, run.threshold)
     order = np.random.default_rng(seed).permutation(len(found.rows))
     fates, *_ = replay_stars(
         order, found.buckets, *known, _spans(run, near), False, near.threshold, 64, 0
     )
-    changed = near.candidates(iter(bands_of(texts, near).T.copy()), found.rows)
+    changed = candidates_of(bands_of(texts, near).T.tolist(), found.rows)
     sets = sets_of([texts[row] for row in changed.rows], near.ngram)
     place = {row: i for i, row in enumerate(changed.rows.tolist())}
     ranks = np.array([place[row] for row in found.rows[order].tolist() if row in place])

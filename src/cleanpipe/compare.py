@@ -5,16 +5,16 @@ sorted set of its shingles, each a 64-bit hash under the secret key of the outpu
 nobody can craft a text whose shingles collide with a victim's.
 """
 
-import functools
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from cleanpipe import store
+from cleanpipe import scratch
 from cleanpipe.corpus import Block, Shard
+from cleanpipe.dedup import Rows
+from cleanpipe.documents import Documents
 from cleanpipe.kernels import jaccard
 from cleanpipe.kernels.buffers import text_buffers
 from cleanpipe.measure import block_name
@@ -26,47 +26,77 @@ Sets = tuple[npt.NDArray[np.int64], npt.NDArray[np.uint64]]
 
 
 def compare_block(
-    folder: Path,
+    documents: Documents,
     recipe: Recipe,
-    seed: int,
     block: Block,
     shards: tuple[Shard, ...],
-    wanted: pl.DataFrame,
+    rows: Rows,
 ) -> None:
-    """Leave the shingle sets of a block's candidates (shard, row, fixes, text_lo) in scratch."""
+    """Leave the shingle sets of a block's candidates, and what they are ranked by, in scratch.
+
+    `rows` are their numbers, ascending.
+    """
     if recipe.dedup is None or recipe.dedup.near is None:
         return
-    key = jaccard.secret_key(seed)
+    key = jaccard.secret_key(documents.seed)
     sizes = [np.zeros(1, dtype=np.int64)]
     hashes = []
-    for again in reread(wanted, recipe, seed, [block], shards):
+    wanted = documents.columns(("shard", "row", "fixes", "text_lo"), rows)
+    for again in reread(wanted, recipe, documents.seed, [block], shards):
         offsets, found = jaccard.shingle_sets(
             *text_buffers(again.texts), recipe.dedup.near.ngram, *key
         )
         sizes.append(np.diff(offsets))
         hashes.append(found)
-    arrays = np.cumsum(np.concatenate(sizes)), np.concatenate([np.zeros(0, np.uint64), *hashes])
-    for path, array in zip(_paths(folder, block.number), arrays, strict=True):
-        store.write_file(path, functools.partial(_save, array))
+    offsets = np.cumsum(np.concatenate(sizes))
+    joined = np.concatenate([np.zeros(0, np.uint64), *hashes])
+    save(documents, block.number, rows, offsets, joined, recipe.ranking_columns("dedup"))
 
 
-def _save(array: npt.NDArray[np.int64] | npt.NDArray[np.uint64], file: IO[bytes]) -> None:
-    """np.save, whose own writing hides the reason when a disk is full."""
-    np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
-    file.write(array.data)
+def save(
+    documents: Documents,
+    block: int,
+    rows: Rows,
+    offsets: npt.NDArray[np.int64],
+    hashes: npt.NDArray[np.uint64],
+    keep: tuple[str, ...],
+) -> None:
+    """Leave a block's candidates in scratch: numbers, shingle sets, and what ranks them."""
+    stem = _stem(documents.folder, block)
+    scratch.save(stem.with_suffix(".rows.npy"), rows.astype(np.int32))
+    scratch.save(stem.with_suffix(".offsets.npy"), offsets)
+    scratch.save(stem.with_suffix(".hashes.npy"), hashes)
+    table = documents.keyed(rows, keep).to_arrow()
+    scratch.save_table(stem.with_suffix(".arrow"), [table], table.schema)
 
 
-def _paths(folder: Path, block: int) -> tuple[Path, Path]:
-    stem = folder / "scratch" / f"shingles-{block_name(block)}"
-    return stem.with_suffix(".offsets.npy"), stem.with_suffix(".hashes.npy")
+def _stem(folder: Path, block: int) -> Path:
+    return folder / "scratch" / f"candidates-{block_name(block)}"
 
 
-def load_sets(folder: Path, blocks: list[int]) -> Sets:
-    """The shingle sets of all candidates of these blocks, in the order of the blocks."""
-    sizes = [np.zeros(1, dtype=np.int64)]
-    hashes = [np.zeros(0, dtype=np.uint64)]
+def load(folder: Path, blocks: list[int], rows: Rows, memory: int) -> tuple[pl.DataFrame, Sets]:
+    """What candidates of these blocks are ranked by, and their shingle sets.
+
+    `rows` are their numbers, ascending. Sets that are larger than `memory` bytes are put into a
+    file that is mapped.
+    """
+    tables, sizes, pieces = [], [np.zeros(1, dtype=np.int64)], []
     for block in blocks:
-        offsets, found = (np.load(path, allow_pickle=False) for path in _paths(folder, block))
-        sizes.append(np.diff(offsets))
-        hashes.append(found)
-    return np.cumsum(np.concatenate(sizes)), np.concatenate(hashes)
+        stem = _stem(folder, block)
+        own = np.flatnonzero(np.isin(scratch.load(stem.with_suffix(".rows.npy")), rows))
+        if not len(own):
+            continue
+        tables.append(pl.DataFrame(scratch.load_table(stem.with_suffix(".arrow")))[own])
+        offsets = np.array(scratch.load(stem.with_suffix(".offsets.npy")))
+        sizes.append(np.diff(offsets)[own])
+        pieces.append((stem.with_suffix(".hashes.npy"), offsets, own))
+    ends = np.cumsum(np.concatenate(sizes))
+    if ends[-1] * 8 <= memory:
+        hashes = np.empty(ends[-1], np.uint64)
+    else:
+        path = folder / "scratch" / f"sets-{rows[0]}.bin"
+        hashes = np.memmap(path, np.uint64, "w+", shape=(int(ends[-1]),))
+    filled = 0
+    for path, offsets, own in pieces:
+        filled = jaccard.copy_sets(offsets, scratch.load(path), own, hashes, filled)
+    return pl.concat(tables), (ends, hashes)

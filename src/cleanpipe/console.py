@@ -132,6 +132,8 @@ def show_run(console: Console, run: Run) -> None:
         f"{documents['dropped']:,} dropped + {documents['quarantined']:,} quarantined{added}; "
         f"{documents['written']:,} written",
     )
+    for alert in stats["alerts"]:
+        console.print(visible(f"alert: {alert}"), style="yellow", soft_wrap=True)
     for line in stats["gates"]:
         if line["outcome"] == "warned":
             console.print(Text(f"gate {told(line)} (on_fail: warn)", style="yellow"))
@@ -166,7 +168,8 @@ def show_story(console: Console, story: dict[str, Any]) -> None:
         console.print(visible(f"  {line['detail']}{where}, {line['length']:,} bytes"))
         console.print(visible(base64.b64decode(line["sample"]).decode(errors="replace")))
     if best := story.get("representative"):
-        console.print(visible(f"  gave way to {best['id']}, {_became(best, verdict)}"))
+        way = "is marked as near" if verdict["verdict"] == "kept" else "gave way to"
+        console.print(visible(f"  {way} {best['id']}, {_became(best, verdict)}"))
     for step in story.get("fixes", []):
         console.print(Text("  fixed ") + visible(str(step)))
     _show_rules(console, story)

@@ -1,258 +1,257 @@
 """Decide: filter, deduplicate, balance. Queries over the tables of pass 1; no text is read.
 
-`Decisions` holds a run's documents, one row each in (shard, row) order, and fills in what becomes
-of each. Every stage looks only at documents that no earlier stage dropped, but the filter's rules
-are evaluated for all of them, so that a report can say what each rule would do alone.
+`Decisions` knows of each of a run's documents what became of it, in a dozen bytes, and reads the
+columns that a stage goes by a block at a time. Every stage looks only at documents that no earlier
+stage dropped. `Fates` is a block's share of it, from which a worker writes that block's books.
 """
 
-from collections.abc import Collection, Iterator
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-import polars.selectors as cs
-import pyarrow as pa
 
-from cleanpipe.dedup import Candidates, Clusters, Near, Rows, rank
+from cleanpipe.dedup import Rows, rank
+from cleanpipe.documents import Documents, chance
 from cleanpipe.errors import RecipeError
-from cleanpipe.evaluations import SHARED
-from cleanpipe.kernels import hashing
-from cleanpipe.measure import band_name, block_name
 from cleanpipe.recipe import Recipe
 from cleanpipe.urls import CAP
-from cleanpipe.write import cast_column
 
-STAGES = {"read": 1, "normalize": 2, "filter": 3, "dedup": 4, "balance": 5, "augment": 6}
-"""The number that keeps one stage's chance apart from another's."""
 NOBODY = -1
+"""What stands in `duplicate_of` for a document that gives way to none."""
+KEPT = -1
+"""The fate of a document that no stage has dropped."""
+EARLY_STAGES = {"null_text": "read", "empty": "normalize", "unsettled": "normalize"}
+QUARANTINED = "quarantined:"
+SHOWN = ("value", "low", "high")
+
+Numbers = npt.NDArray[np.int32]
+Kind = tuple[str, str]
+"""Why documents are dropped: stage and rule."""
 
 
-def load_documents(
-    folder: Path,
-    blocks: list[int],
-    carried: pa.Schema,
-    measured: Collection[str],
-    columns: tuple[str, ...] = (),
-) -> pl.DataFrame:
-    """The tables of pass 1 without the bands, all blocks, in (shard, row) order.
+@dataclass(frozen=True)
+class Known:
+    """A number of some documents: what most have not needs no room for all."""
 
-    Columns of the input that decisions go by get the type that they have in the output. Where
-    `columns` are named, only these are read.
+    rows: Rows
+    """The documents, ascending."""
+    values: npt.NDArray[np.float64]
+
+    def of(self, rows: Rows) -> npt.NDArray[np.float64]:
+        """The numbers of these documents, NaN where none is known."""
+        found = np.full(len(rows), np.nan)
+        if len(self.rows):
+            place = np.minimum(np.searchsorted(self.rows, rows), len(self.rows) - 1)
+            known = self.rows[place] == rows
+            found[known] = self.values[place[known]]
+        return found
+
+    def with_(self, rows: Rows, values: npt.NDArray[np.float64]) -> "Known":
+        """The same and more; a document that was known has the new number."""
+        order = np.argsort(np.concatenate([rows, self.rows]), kind="stable")
+        every = np.concatenate([rows, self.rows])[order]
+        first = np.ones(len(every), np.bool_)
+        first[1:] = every[1:] != every[:-1]
+        return Known(every[first], np.concatenate([values, self.values])[order][first])
+
+
+def nothing_known() -> Known:
+    """No number of any document."""
+    return Known(np.zeros(0, np.int64), np.zeros(0))
+
+
+@dataclass(frozen=True)
+class Fates:
+    """What became of the documents of one block, an entry each."""
+
+    kinds: list[Kind]
+    fate: npt.NDArray[np.int16]
+    """A number of `kinds`, KEPT (-1) for those that no stage dropped."""
+    quarantined: npt.NDArray[np.bool_]
+    duplicate_of: Numbers
+    similarity: npt.NDArray[np.float64]
+    domain_rank: npt.NDArray[np.float64]
+    cluster_size: npt.NDArray[np.integer[Any]]
+    copies: Numbers
+
+    def reasons(self, recipe: Recipe, table: pl.DataFrame) -> pl.DataFrame:
+        """Columns stage, rule, value, low, high; null where a document was not dropped.
+
+        `table` is the block's, with `early` and the columns of the recipe's filter.
+        """
+        threshold = recipe.dedup.near.threshold if recipe.dedup and recipe.dedup.near else 1.0
+        stage = pl.col("stage")
+        is_near = (stage == "dedup") & (pl.col("rule") == "near")
+        frame = (
+            named(self.kinds, self.fate)
+            .hstack(bounds_met(recipe, table))
+            .with_columns(
+                similarity=pl.Series(self.similarity).fill_nan(None),
+                domain_rank=pl.Series(self.domain_rank).fill_nan(None),
+            )
+        )
+        by_filter = {name: pl.when(stage == "filter").then(name) for name in SHOWN}
+        value = pl.when(pl.col("rule") == CAP).then("domain_rank").otherwise("value")
+        return frame.select(
+            "stage",
+            "rule",
+            value=pl.when(stage == "dedup").then("similarity").when(stage == "filter").then(value),
+            low=by_filter["low"],
+            high=pl.when(is_near)
+            .then(pl.lit(threshold))
+            .when(stage == "dedup")
+            .then(pl.lit(1.0))
+            .otherwise(by_filter["high"]),
+        )
+
+
+def named(kinds: list[Kind], fate: npt.NDArray[np.int16]) -> pl.DataFrame:
+    """The stages and rules of these fates: columns stage, rule, null for the kept."""
+    place = pl.Series(np.where(fate == KEPT, len(kinds), fate).astype(np.uint32))
+    names = zip(*kinds, strict=True) if kinds else ((), ())
+    return pl.DataFrame(
+        {
+            name: pl.Series([*known, None], dtype=pl.String).gather(place)
+            for name, known in zip(("stage", "rule"), names, strict=True)
+        }
+    )
+
+
+def failures(recipe: Recipe, table: pl.DataFrame) -> pl.DataFrame:
+    """A Boolean column a rule, the cap on domains aside; false for documents without measures.
+
+    `table` has `early` and the columns of the recipe's filter.
     """
-    chosen = cs.by_name(*columns, require_all=False) if columns else pl.exclude("^band_.*$", SHARED)
-    frames = []
-    for block in blocks:
-        path = folder / "measures" / f"{block_name(block)}.parquet"
-        frame = pl.scan_parquet(path).select(chosen).collect()
-        for field in carried:
-            if field.name in frame.columns and field.name not in measured:
-                column = cast_column(frame[field.name].to_arrow(), field.type)
-                frame = frame.with_columns(pl.Series(field.name, column))
-        frames.append(frame)
-    return pl.concat(frames, how="diagonal_relaxed")
+    judged = table["early"].is_null()
+    return recipe.filter.failures(table).select(pl.all() & judged)
+
+
+def bounds_met(recipe: Recipe, table: pl.DataFrame) -> pl.DataFrame:
+    """Columns value, low, high of the first rule that each document fails."""
+    return recipe.filter.verdicts(table, failures(recipe, table)).select(SHOWN)
 
 
 class Decisions:
     """What becomes of each document, and why."""
 
-    def __init__(
-        self,
-        recipe: Recipe,
-        seed: int,
-        folder: Path,
-        blocks: list[int],
-        carried: pa.Schema,
-        columns: tuple[str, ...] = (),
-    ) -> None:
-        self.recipe, self.seed, self.folder, self.blocks = recipe, seed, folder, blocks
-        table = load_documents(folder, blocks, carried, recipe.measured(), columns)
-        # of a corpus without a readable document nothing says what columns it has
-        unseen = [name for name in recipe.decision_columns() if name not in table.columns]
-        self.table = table.with_columns(pl.lit(None).alias(name) for name in unseen)
-        count = self.table.height
-        early = self.table["early"]
-        self.quarantined = early.str.starts_with("quarantined:").fill_null(value=False).to_numpy()
-        self.alive = early.is_null().to_numpy().copy()
-        stages = {"null_text": "read", "empty": "normalize", "unsettled": "normalize"}
-        self.reasons = pl.DataFrame(
-            {
-                "stage": early.replace_strict(stages, default="read"),
-                "rule": early.str.strip_prefix("quarantined:"),
-            },
-            schema_overrides={"stage": pl.String, "rule": pl.String},
-        ).select(
-            pl.when(pl.col("rule").is_not_null()).then("stage").alias("stage"),
-            "rule",
-            *(pl.lit(None, dtype=pl.Float64).alias(name) for name in ("value", "low", "high")),
-        )
-        self.duplicate_of = np.full(count, NOBODY, dtype=np.int64)
-        self.similarity = np.full(count, np.nan)
+    def __init__(self, recipe: Recipe, documents: Documents) -> None:
+        self.recipe, self.documents = recipe, documents
+        self.kinds: list[Kind] = []
+        self.fate = np.full(documents.count, KEPT, np.int16)
+        self.quarantined = np.zeros(documents.count, np.bool_)
+        for place, own in documents.slices():
+            early = documents.block(place, ("early",)).to_series()
+            for rule in early.drop_nulls().unique().sort():
+                is_lost = rule.startswith(QUARANTINED)
+                kind = EARLY_STAGES.get(rule, "read"), rule.removeprefix(QUARANTINED)
+                rows = own.start + (early == rule).fill_null(value=False).arg_true().to_numpy()
+                self.fate[rows] = self._number(kind)
+                self.quarantined[rows] = is_lost
+        self.readable = self.fate == KEPT
+        self.duplicate_of = np.full(documents.count, NOBODY, np.int32)
+        self.similarity = nothing_known()
+        self.domain_rank = nothing_known()
         self.copies = self.alive.astype(np.int32)
-        self.failures = pl.DataFrame()
-        self.pairs = pl.DataFrame()
-        self.compared = pl.DataFrame()
         self.groups = pl.DataFrame()
-        self.uncompared = 0
 
-    def chance(self, stage: str) -> npt.NDArray[np.uint64]:
-        """A number a document that this stage draws by: the document's own, not its place's."""
-        start = hashing.mix(np.uint64(self.seed), np.uint64(STAGES[stage]))
-        given, text = (self.table[name].fill_null(0).to_numpy() for name in ("given", "text_lo"))
-        own = hashing.mix_arrays(given, text)
-        return hashing.mix_arrays(np.full(len(own), start, dtype=np.uint64), own)
+    @property
+    def alive(self) -> npt.NDArray[np.bool_]:
+        """The documents that no stage has dropped so far."""
+        alive: npt.NDArray[np.bool_] = self.fate == KEPT
+        return alive
 
-    def _drop(self, rows: npt.NDArray[Any], stage: str, reasons: pl.DataFrame) -> None:
-        """Drop documents by index; `reasons` has rule, value, low, high for each of them."""
-        named = reasons.select(pl.lit(stage).alias("stage"), "rule", "value", "low", "high")
-        place = pl.Series(rows, dtype=pl.UInt32)
-        self.reasons = self.reasons.with_columns(
-            self.reasons[name].scatter(place, named[name]) for name in named.columns
-        )
-        self.alive[rows] = False
+    @property
+    def reasons(self) -> pl.DataFrame:
+        """Stage and rule of every document, null for those that are kept."""
+        return named(self.kinds, self.fate)
+
+    def _number(self, kind: Kind) -> int:
+        if kind not in self.kinds:
+            self.kinds.append(kind)
+        return self.kinds.index(kind)
+
+    def _drop(self, rows: npt.NDArray[Any], stage: str, rule: str) -> None:
+        self.fate[rows] = self._number((stage, rule))
         self.copies[rows] = 0
 
     def filter(self) -> dict[str, int]:
-        """Evaluate all rules for all documents; drop those that fail, by the first they fail."""
-        documents = pl.Series(self.table["early"].is_null())
-        read = self.table.filter(documents)
-        self.failures = self.recipe.filter.failures(read)
-        ranks = self._ranks(np.flatnonzero(documents.to_numpy()))
-        if ranks is not None:
-            self.failures = pl.DataFrame([*self.failures, ranks["over"].alias(CAP)])
-        reasons = self.recipe.filter.verdicts(read, self.failures)
-        if ranks is not None:
-            value = pl.when(pl.col("rule") == CAP).then(ranks["rank"]).otherwise("value")
-            reasons = reasons.with_columns(value=value)
-        fails = reasons["rule"].is_not_null().to_numpy() & self.alive[documents.to_numpy()]
-        rows = np.flatnonzero(documents.to_numpy())[fails]
-        self._drop(rows, "filter", reasons.filter(pl.Series(fails)))
-        return {"dropped": len(rows), "left": int(self.alive.sum())}
+        """Drop the documents that fail rules, by the first that each fails."""
+        dropped = 0
+        for place, own in self.documents.slices():
+            failed = failures(self.recipe, self.documents.block(place, self.filter_columns()))
+            left = self.alive[own]
+            for rule in failed:
+                rows = np.flatnonzero(left & rule.to_numpy())
+                self._drop(rows + own.start, "filter", rule.name)
+                left[rows] = False
+                dropped += len(rows)
+        dropped += self._cap_domains()
+        return {"dropped": dropped, "left": int(self.alive.sum())}
 
-    def _ranks(self, rows: Rows) -> pl.DataFrame | None:
-        """The cap on each domain, over documents that the filter judges; None without a cap.
+    def filter_columns(self) -> tuple[str, ...]:
+        """What a table must hold for the rules to be evaluated."""
+        names = self.recipe.filter.columns()
+        return ("early", *(name for name in names if name in self.documents.kinds))
 
-        Columns rank, the place among those of the domain that nothing else dropped, and over.
-        """
+    def _cap_domains(self) -> int:
+        """Drop what is beyond the cap on its domain, of the documents that pass all other rules."""
         urls = self.recipe.filter.urls
         if urls is None or urls.per_domain is None:
-            return None
-        passes = self.alive[rows]
-        for failed in self.failures:
-            passes &= ~failed.to_numpy()
-        table = self.keyed_table(rows[passes], "filter")
-        found = np.zeros(len(rows), dtype=np.int64)
-        found[passes] = urls.ranks(table, rank(table, urls.keep)).fill_null(0).to_numpy()
-        return pl.DataFrame({"rank": found, "over": found > urls.per_domain})
-
-    def exact(self) -> dict[str, int]:
-        """Drop all but the best of documents with equal clean text."""
-        if self.recipe.dedup is None or not self.recipe.dedup.exact:
-            return {"dropped": 0, "left": int(self.alive.sum())}
+            return 0
         rows = np.flatnonzero(self.alive)
-        best = rows[self.recipe.dedup.exact_duplicates(self.keyed_table(rows))]
-        dropped = rows[best != rows]
-        self._join(dropped, best[best != rows], np.ones(len(dropped)), "exact")
-        return {"dropped": len(dropped), "left": int(self.alive.sum())}
+        table = self.documents.keyed(rows, urls.columns(), "filter")
+        ranks = urls.ranks(table, rank(table, urls.keep)).fill_null(0).to_numpy()
+        over = ranks > urls.per_domain
+        self._drop(rows[over], "filter", CAP)
+        self.domain_rank = Known(rows[over], ranks[over].astype(np.float64))
+        return int(over.sum())
 
-    def keyed_table(self, rows: npt.NDArray[np.int64], stage: str = "dedup") -> pl.DataFrame:
-        """Rows as a stage ranks them: an id that is only a place decides nothing."""
-        names = self.recipe.ranking_columns(stage)
-        known = [name for name in names if name != "id" and name in self.table.columns]
-        columns = dict.fromkeys(("shard", "row", "text_lo", "text_hi", *known))
-        given = pl.when("has_id").then("id").alias("id")
-        keyed = self.table.select(given, *columns, key=pl.Series(self.chance(stage)))
-        return keyed[rows]
+    def failures(self) -> pl.DataFrame:
+        """A Boolean column a rule, true where a document fails it; a row a readable document.
 
-    def candidates(self) -> Candidates | None:
-        """The documents that share a MinHash band with another, band by band.
-
-        All that have a text are candidates, those too that a stage has dropped: they decide
-        nothing, but their pairs tell what another recipe would do.
+        The cap on domains is among them: it judges what no other rule drops.
         """
-        if self.recipe.dedup is None or self.recipe.dedup.near is None:
-            return None
-        near = self.recipe.dedup.near
-        read = np.flatnonzero(self.table["early"].is_null().to_numpy())
-        texts = self.table.select("text_lo", "text_hi")[read]
-        rows = read[self.recipe.dedup.compared(texts, self.alive[read])]
-        found = near.candidates(self._bands(near.bands_and_rows()[0]), rows)
-        self.compared = pl.DataFrame(schema=compared_schema(near))  # near() fills it
-        return found
-
-    def _bands(self, bands: int) -> Iterator[npt.NDArray[np.uint64]]:
-        files = [self.folder / "measures" / f"{block_name(b)}.parquet" for b in self.blocks]
-        for band in range(bands):
-            column = pl.concat(
-                [pl.scan_parquet(file).select(band_name(band)) for file in files],
-                how="diagonal_relaxed",
-            ).collect()
-            yield column.to_series().fill_null(0).to_numpy()
-
-    def wanted(self, rows: npt.NDArray[np.int64]) -> pl.DataFrame:
-        """What pass 2 and compare need to read these documents again."""
-        return self.table[rows].select("shard", "row", "fixes", "text_lo")
-
-    def near(
-        self, candidates: Candidates, offsets: npt.NDArray[np.int64], sets: npt.NDArray[np.uint64]
-    ) -> dict[str, int]:
-        """Drop near-duplicates: each verified against the representative that it gives way to."""
-        near = self.recipe.dedup.near if self.recipe.dedup else None
-        if near is None:
-            return {"dropped": 0, "left": int(self.alive.sum())}
-        rows = candidates.rows
-        table = self.keyed_table(rows)
-        found: Clusters = near.clusters(table, candidates, offsets, sets, self.alive[rows])
-        self.uncompared = int(found.uncompared.sum())
-        self.pairs = found.pairs
-        self.compared = compared_documents(near, table, candidates, found)
-        members = np.flatnonzero(found.duplicate_of != NOBODY)
-        best = rows[found.duplicate_of[members]]
-        return self.give_way(rows[members], best, found.similarity[members])
+        frames = [
+            failures(self.recipe, self.documents.block(place, self.filter_columns()))
+            for place, _ in self.documents.slices()
+        ]
+        found = pl.concat(frames)
+        found = found.filter(pl.Series(self.readable)) if found.width else found
+        urls = self.recipe.filter.urls
+        if urls is None or urls.per_domain is None:
+            return found
+        capped = np.zeros(self.documents.count, np.bool_)
+        capped[self.domain_rank.rows] = True
+        return pl.DataFrame([*found, pl.Series(CAP, capped[self.readable])])
 
     def give_way(
         self,
-        rows: npt.NDArray[np.int64],
-        best: npt.NDArray[np.int64],
-        similarity: npt.NDArray[np.float64],
-    ) -> dict[str, int]:
-        """Drop near-duplicates: `rows`, each for its row of `best`, and exact copies with them."""
-        self._join(rows, best, similarity, "near")
-        self._follow()
-        return {"dropped": len(rows), "left": int(self.alive.sum())}
-
-    def _follow(self) -> None:
-        """Exact copies of a document that gave way now name the one it gave way to."""
-        exact = np.flatnonzero(self.duplicate_of != NOBODY)
-        exact = exact[self.duplicate_of[self.duplicate_of[exact]] != NOBODY]
-        through = self.duplicate_of[exact]
-        self._join(exact, self.duplicate_of[through], self.similarity[through], "near")
-
-    def _join(
-        self,
-        rows: npt.NDArray[np.int64],
-        best: npt.NDArray[np.int64],
+        rows: npt.NDArray[Any],
+        best: npt.NDArray[Any],
         similarity: npt.NDArray[np.float64],
         rule: str,
-    ) -> None:
-        """Documents give way to their representatives; clusters of exact copies move along."""
-        threshold = 1.0 if rule == "exact" else self._threshold()
-        self.duplicate_of[rows] = best
-        self.similarity[rows] = similarity
-        reasons = pl.DataFrame(
-            {"value": similarity}, schema_overrides={"value": pl.Float64}
-        ).select(
-            pl.lit(rule).alias("rule"),
-            "value",
-            pl.lit(None, dtype=pl.Float64).alias("low"),
-            pl.lit(threshold).alias("high"),
-        )
-        self._drop(rows, "dedup", reasons)
+    ) -> dict[str, int]:
+        """Documents (`rows`, ascending) give way, each to its one of `best`, by a rule of dedup.
 
-    def _threshold(self) -> float:
+        Documents that had given way to one of them now name the one that it gave way to. Where the
+        recipe's near-duplicates are kept, they are marked and stay.
+        """
+        self.duplicate_of[rows] = best
+        self.similarity = self.similarity.with_(rows, similarity)
         near = self.recipe.dedup.near if self.recipe.dedup else None
-        return near.threshold if near else 1.0
+        if rule == "near" and near is not None and not near.drop:
+            return {"dropped": 0, "left": int(self.alive.sum())}
+        self._drop(rows, "dedup", rule)
+        followers = np.flatnonzero(self.duplicate_of != NOBODY)
+        followers = followers[self.duplicate_of[self.duplicate_of[followers]] != NOBODY]
+        through = self.duplicate_of[followers]
+        self.duplicate_of[followers] = self.duplicate_of[through]
+        self.similarity = self.similarity.with_(followers, self.similarity.of(through))
+        self._drop(followers, "dedup", rule)
+        return {"dropped": len(rows), "left": int(self.alive.sum())}
 
     def balance(self) -> dict[str, int]:
         """Give every document a whole number of copies, so that groups get their shares."""
@@ -260,11 +259,7 @@ class Decisions:
         rows = np.flatnonzero(self.alive)
         if balance is None or len(rows) == 0:
             return {"dropped": 0, "left": len(rows), "added": 0}
-        table = (
-            self.table[rows]
-            .select(balance.group(), balance.size())
-            .with_columns(chance=pl.Series(self.chance("balance")[rows]))
-        )
+        table = self._weighed()
         try:
             copies = balance.copies(table)
             self.groups = balance.report(table, copies)
@@ -272,52 +267,52 @@ class Decisions:
             raise RecipeError(f"balance: {error}") from error
         self.copies[rows] = copies
         dropped = rows[copies == 0]
-        reasons = pl.DataFrame({"rule": pl.Series([balance.by] * len(dropped), dtype=pl.String)})
-        nothing = [pl.lit(None, dtype=pl.Float64).alias(n) for n in ("value", "low", "high")]
-        self._drop(dropped, "balance", reasons.with_columns(nothing))
+        self._drop(dropped, "balance", balance.by)
         added = int(np.maximum(copies - 1, 0).sum())
         return {"dropped": len(dropped), "left": len(rows) - len(dropped), "added": added}
 
-    def cluster_sizes(self) -> npt.NDArray[np.int64]:
+    def _weighed(self) -> pl.DataFrame:
+        """Group, size and chance of the documents that are left."""
+        balance = self.recipe.balance
+        if balance is None:
+            raise ValueError("nothing is asked about balance")
+        unit = () if balance.unit == "documents" else (balance.unit,)
+        frames = []
+        for place, own in self.documents.slices():
+            table = self.documents.block(place, (balance.by, *unit, "given", "text_lo"))
+            drawn = pl.Series("chance", chance(table, self.documents.seed, "balance"))
+            frame = table.select(balance.group(), balance.size(), drawn)
+            frames.append(frame.filter(pl.Series(self.alive[own])))
+        return pl.concat(frames)
+
+    def fates(self) -> Iterator[Fates]:
+        """What became of the documents, block by block."""
+        sizes = self._cluster_sizes()
+        for _, own in self.documents.slices():
+            yield self._fates(own, sizes)
+
+    def _fates(self, own: slice, sizes: npt.NDArray[np.integer[Any]]) -> Fates:
+        rows = np.arange(own.start, own.stop)
+        return Fates(
+            kinds=self.kinds,
+            fate=self.fate[own],
+            quarantined=self.quarantined[own],
+            duplicate_of=self.duplicate_of[own],
+            similarity=self.similarity.of(rows),
+            domain_rank=self.domain_rank.of(rows),
+            cluster_size=sizes[own],
+            copies=self.copies[own],
+        )
+
+    def reason(self, row: int) -> dict[str, Any]:
+        """Why one document was dropped: stage, rule, value, low, high; null if it was not."""
+        table = self.documents.columns(self.filter_columns(), np.array([row]))
+        fates = self._fates(slice(row, row + 1), self.duplicate_of)
+        return fates.reasons(self.recipe, table).row(0, named=True)
+
+    def _cluster_sizes(self) -> Rows:
         """How many documents stand for one: the representative and all that gave way to it."""
-        own = np.arange(len(self.duplicate_of))
+        own = np.arange(len(self.duplicate_of), dtype=np.int32)
         root = np.where(self.duplicate_of == NOBODY, own, self.duplicate_of)
+        root = root[root]  # an equal text may stand behind a document that is marked and kept
         return np.bincount(root, minlength=len(root))[root]
-
-    def plan(self) -> pl.DataFrame:
-        """The documents to write, originals first, then second copies, then third ones."""
-        columns = self.recipe.output.columns
-        kept = self.table.select("shard", "row", "id", "bytes", "fixes", "text_lo", *columns)
-        keys = pl.Series(self.chance("augment"))
-        kept = kept.with_columns(copies=pl.Series(self.copies), key=keys)
-        rounds = [
-            kept.filter(pl.col("copies") > copy).with_columns(copy=pl.lit(copy, dtype=pl.Int32))
-            for copy in range(int(self.copies.max(initial=0)))
-        ]
-        names = ["shard", "row", "id", "copy", "bytes", "fixes", "text_lo", "key"]
-        names += [name for name in columns if name not in names]
-        return pl.concat(rounds).select(names) if rounds else pl.DataFrame()
-
-
-def compared_schema(near: Near) -> dict[str, pl.DataType]:
-    """The columns of the table of compared documents: place, what is missing, buckets by band."""
-    bands = range(near.bands_and_rows()[0])
-    return {
-        "shard": pl.UInt32(),
-        "row": pl.UInt64(),
-        "missing": pl.Int64(),
-        **{f"bucket_{band:02d}": pl.Int32() for band in bands},
-    }
-
-
-def compared_documents(
-    near: Near, table: pl.DataFrame, candidates: Candidates, found: Clusters
-) -> pl.DataFrame:
-    """The candidates in the order in which they were compared; a bucket of one is null."""
-    schema = compared_schema(near)
-    names = list(schema)[3:]
-    buckets = pl.DataFrame(candidates.buckets, schema=names).with_columns(
-        pl.when(pl.col(name) >= 0).then(name).alias(name) for name in names
-    )
-    places = table.select("shard", "row").with_columns(missing=pl.Series(found.missing))
-    return places.hstack(buckets)[found.order].cast(schema)  # type: ignore[arg-type]

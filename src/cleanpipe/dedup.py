@@ -8,7 +8,7 @@ Documents that another stage has dropped are compared, too, and change nothing: 
 `cleanpipe decide` needs to say what a changed recipe would do.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -19,13 +19,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from cleanpipe.errors import RecipeError
 from cleanpipe.kernels.buffers import text_buffers
+from cleanpipe.kernels.components import repeated
 from cleanpipe.kernels.hashing import hash_texts
-from cleanpipe.kernels.stars import (
-    NOBODY_IS_SIMILAR,
-    PAIR_COLUMNS,
-    cluster_stars,
-    perhaps_repeated,
-)
+from cleanpipe.kernels.stars import NOBODY_IS_SIMILAR, PAIR_COLUMNS, cluster_stars
 from cleanpipe.url_forms import one_form
 
 Rows = npt.NDArray[np.int64]
@@ -37,6 +33,11 @@ COMPARED = 64
 TEXT_HASHES = ("text_lo", "text_hi")
 COLUMN_HASHES = ("column_lo", "column_hi")
 """The columns of a document's hashes: of its clean text, and of its value of `dedup.column`."""
+CROWD = 512
+"""Candidates of a component, beyond which they are a crowd: fewer of its pairs are listed."""
+COMPARED_IN_CROWD = 4
+"""Documents that each one of a crowd is compared with beside what decides. The pairs of a cluster
+of a million would take gigabytes otherwise, and say little beyond those with its best ones."""
 PLACE = ("key", "shard", "row")
 """What decides between documents that are alike in every measure of `keep`."""
 
@@ -65,39 +66,65 @@ class Clusters:
     """At most so many share a band with it, but were beyond the limit of comparisons."""
     pairs: pl.DataFrame
     """Compared pairs of all candidates with at least half the threshold's similarity, by id and
-    place; all pairs of those that share bands with more than were compared."""
+    place; all that were compared of those that share bands with more, few of a crowd's."""
     order: Rows
     """The candidates as they were compared for `pairs`, each with those before it."""
     missing: Rows
     """At most so many of those before it share a band with it, and were not compared."""
 
 
-def rank(table: pl.DataFrame, keep: tuple[str, ...]) -> Rows:
+Preference = str | dict[str, tuple[str, ...]]
+"""What is better: a column's smaller value, of '-name' its larger one, or the first of its values
+as a list has them, such as {"source": ["books", "web"]}."""
+
+
+def column_of(preference: Preference) -> str:
+    """The column that a preference goes by.
+
+    >>> column_of("-chars"), column_of({"source": ("books",)})
+    ('chars', 'source')
+    """
+    if isinstance(preference, str):
+        return preference.removeprefix("-")
+    return next(iter(preference))
+
+
+def rank(table: pl.DataFrame, keep: Sequence[Preference]) -> Rows:
     """The rows of a table from the one to keep first to the last.
 
-    `keep` names columns: the smaller value first, of '-name' the larger one; null comes last. Then
+    By each preference in turn; null comes last, and so do values that a list does not name. Then
     the document's chance (`key`) decides, then its place (`shard`, `row`).
 
     >>> table = pl.DataFrame({"chars": [3, 9, 9], "id": ["a", "c", "b"], "key": [1, 2, 3]})
     >>> rank(table.with_columns(shard=0, row=0), ("-chars", "id")).tolist()
     [2, 1, 0]
+    >>> rank(table.with_columns(shard=0, row=0), ({"id": ("c", "a")},)).tolist()
+    [1, 0, 2]
     """
-    names = [name.removeprefix("-") for name in keep]
-    for name in names:
+    for name in map(column_of, keep):
         if name not in table.columns:
             raise RecipeError(
                 f"keep: {name!r} is no measure of these documents; choose of {table.columns}"
             )
-    columns = [*names, *(name for name in PLACE if name not in names)]
-    descending = [name.startswith("-") for name in keep] + [False] * (len(columns) - len(names))
-    wanted = [
-        (pl.col(name).fill_nan(None) if table[name].dtype.is_float() else pl.col(name)).alias(
-            str(i)
+    known = {column_of(preference) for preference in keep}
+    wanted = [*keep, *(name for name in PLACE if name not in known)]
+    order = table.select(
+        pl.arg_sort_by(
+            [_order(preference, table).alias(str(i)) for i, preference in enumerate(wanted)],
+            descending=[isinstance(one, str) and one.startswith("-") for one in wanted],
+            nulls_last=True,
         )
-        for i, name in enumerate(columns)
-    ]
-    order = table.select(pl.arg_sort_by(wanted, descending=descending, nulls_last=True))
+    )
     return order.to_series().to_numpy().astype(np.int64)
+
+
+def _order(preference: Preference, table: pl.DataFrame) -> pl.Expr:
+    name = column_of(preference)
+    if isinstance(preference, str):
+        return pl.col(name).fill_nan(None) if table[name].dtype.is_float() else pl.col(name)
+    places = {value: place for place, value in enumerate(preference[name])}
+    column = pl.col(name).cast(pl.String)
+    return column.replace_strict(places, default=None, return_dtype=pl.UInt32)
 
 
 class Near(BaseModel):
@@ -118,9 +145,13 @@ class Near(BaseModel):
     More recall means more candidates, whose texts are read once more; never a wrong drop."""
     num_perm: Annotated[int, Field(ge=1, le=4096)] = 128
     """Permutations of a signature. More give steeper bands, hence fewer candidates; time grows."""
-    keep: tuple[str, ...] = ("replacement_chars", "-chars", "id")
-    """Measures that choose the representative, the first one first: smaller is better, larger for
-    '-name'; `id` is the given one. The document's chance decides what they leave open."""
+    keep: tuple[Preference, ...] = ("replacement_chars", "-chars", "id")
+    """Measures or columns that choose the representative, the first one first: smaller is better,
+    larger for '-name'; `{source: [books, web]}` prefers values in that order, `date` the earliest.
+    `id` is the given one. The document's chance decides what they leave open."""
+    drop: bool = True
+    """Drop near-duplicates; false keeps them and only marks them: verdicts name the representative,
+    the similarity and the size of the cluster."""
 
     @field_validator("threshold", "recall")
     @classmethod
@@ -131,10 +162,13 @@ class Near(BaseModel):
 
     @field_validator("keep")
     @classmethod
-    def _names_once(cls, keep: tuple[str, ...]) -> tuple[str, ...]:
-        names = [name.removeprefix("-") for name in keep]
+    def _names_once(cls, keep: tuple[Preference, ...]) -> tuple[Preference, ...]:
+        for one in keep:
+            if isinstance(one, dict) and (len(one) != 1 or not next(iter(one.values()))):
+                raise ValueError(f"{one} is no preference: expected one column and its values")
+        names = [column_of(one) for one in keep]
         if "" in names or len(set(names)) < len(names):
-            raise ValueError(f"{list(keep)} names a measure twice or none: expected each name once")
+            raise ValueError(f"{names} names a measure twice or none: expected each name once")
         return keep
 
     @model_validator(mode="after")
@@ -164,31 +198,6 @@ class Near(BaseModel):
         """The chance that two documents of this Jaccard similarity share a band."""
         return _found(similarity, *self.bands_and_rows())
 
-    def candidates(
-        self, bands: Iterator[npt.NDArray[np.uint64]], eligible: npt.NDArray[np.integer[Any]]
-    ) -> Candidates:
-        """The eligible rows (ascending) that share a band with another eligible one.
-
-        `bands` yields one band at a time, its hash for each row of the table: memory holds one
-        band's hashes, and 8 bytes for each document in each bucket that it shares.
-        """
-        members: list[npt.NDArray[np.int32]] = []
-        numbers: list[npt.NDArray[np.int32]] = []
-        count = 0
-        for band in bands:
-            order, starts = _groups(band[eligible])
-            members.append(order.astype(np.int32))
-            numbers.append((np.cumsum(starts) + (count - 1)).astype(np.int32))
-            count += int(starts.sum())
-        shares = np.zeros(len(eligible), np.bool_)
-        for own in members:
-            shares[own] = True
-        place = np.cumsum(shares) - 1
-        buckets = np.full((int(shares.sum()), len(members)), -1, np.int32)
-        for band_number, (own, bucket) in enumerate(zip(members, numbers, strict=True)):
-            buckets[place[own], band_number] = bucket
-        return Candidates(eligible[shares].astype(np.int64), buckets)
-
     def clusters(
         self,
         table: pl.DataFrame,
@@ -196,20 +205,32 @@ class Near(BaseModel):
         set_offsets: npt.NDArray[np.int64],
         hashes: npt.NDArray[np.uint64],
         alive: npt.NDArray[np.bool_],
+        component: npt.NDArray[np.integer[Any]],
     ) -> Clusters:
         """Star clusters of the candidates that are alive around the documents `keep` prefers.
 
         `table` has the candidates' rows in their order: id, key, shard, row and the measures of
-        `keep`; `set_offsets` and `hashes` are their shingle sets (kernels.jaccard). A document is a
-        member if intersection / union, divided once in float64, is at least the threshold.
+        `keep`; `set_offsets` and `hashes` are their shingle sets (kernels.jaccard). `component`
+        numbers documents that no chain of buckets joins apart: they are compared component after
+        component. A document is a member if intersection / union, divided once in float64, is at
+        least the threshold.
         """
         order = rank(table, self.keep)
+        order = order[np.argsort(component[order], kind="stable")]
+        _, places, sizes = np.unique(component, return_inverse=True, return_counts=True)
+        in_crowd = sizes[places[order]] > CROWD
         sets = candidates.buckets, set_offsets, hashes
         # Bands made for the threshold find one in a hundred pairs that are half as similar: such
         # pairs tell nothing about another threshold, and could be 64 a document.
         least = np.full(len(order), self.threshold / 2)
-        *_, missing, all_pairs = cluster_stars(order, *sets, NOBODY_IS_SIMILAR, COMPARED, least)
-        least[missing > 0] = 0
+        *_, missing, all_pairs = cluster_stars(
+            order[~in_crowd], *sets, NOBODY_IS_SIMILAR, COMPARED, least
+        )
+        *_, more, crowd_pairs = cluster_stars(
+            order[in_crowd], *sets, NOBODY_IS_SIMILAR, COMPARED_IN_CROWD, least
+        )
+        missing += more
+        least[(missing > 0) & (more == 0)] = 0
         best, both, union, compared, uncompared, pairs = cluster_stars(
             order[alive[order]], *sets, self.threshold, COMPARED, least
         )
@@ -219,32 +240,23 @@ class Near(BaseModel):
             similarity=np.where(kept, np.nan, both / np.maximum(union, 1)),
             compared=compared,
             uncompared=uncompared,
-            pairs=_pairs(table, np.concatenate([all_pairs, pairs])),
+            pairs=_pairs(table, np.concatenate([all_pairs, crowd_pairs, pairs]), order),
             order=order,
             missing=missing,
         )
-
-
-def _groups(hashes: npt.NDArray[np.uint64]) -> tuple[Rows, npt.NDArray[np.bool_]]:
-    """The indices of hashes that occur more than once, equal ones together; where each begins."""
-    order = perhaps_repeated(hashes)
-    order = order[np.argsort(hashes[order])]
-    ordered = hashes[order]
-    same = ordered[1:] == ordered[:-1]
-    starts = np.ones(len(order), np.bool_)
-    starts[1:] = ~same
-    alone = starts.copy()
-    alone[:-1] &= ~same
-    return order[~alone], starts[~alone]
 
 
 def _found(similarity: float, bands: int, rows: int) -> float:
     return float(1 - (1 - similarity**rows) ** bands)
 
 
-def _pairs(table: pl.DataFrame, pairs: npt.NDArray[np.int32]) -> pl.DataFrame:
-    """The compared pairs by id and place, each once, in the order of places."""
+def _pairs(table: pl.DataFrame, pairs: npt.NDArray[np.int32], order: Rows) -> pl.DataFrame:
+    """The compared pairs by id and place, each once, as they follow in the order of comparison."""
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
     frame = pl.DataFrame(pairs, schema=list(PAIR_COLUMNS)).unique()
+    ranks = (pl.Series(rank)[frame[name]].alias(f"rank of {name}") for name in PAIR_COLUMNS[:2])
+    frame = frame.with_columns(ranks).sort("rank of document", "rank of other")
     places = table.select("id", "shard", "row")
     own = places[frame["document"]]
     other = places[frame["other"]].select(
@@ -254,8 +266,7 @@ def _pairs(table: pl.DataFrame, pairs: npt.NDArray[np.int32]) -> pl.DataFrame:
     )
     similarity = (pl.col("intersection") / pl.col("union")).alias("similarity")
     counts = frame.select("shared_bands", "intersection", "union", similarity)
-    named = pl.concat([own, other, counts], how="horizontal")
-    return named.sort("shard", "row", "other_shard", "other_row")
+    return pl.concat([own, other, counts], how="horizontal")
 
 
 class Column(BaseModel):
@@ -351,7 +362,7 @@ def _first_of_equals(
     """For each row the first one of equal hashes, in the order that is given of repeated rows."""
     best = np.arange(table.height)
     low, high = (table[name].to_numpy() for name in hashes)
-    rows = np.sort(_groups(low)[0])
+    rows = np.flatnonzero(repeated(low))  # and some that occur once: they are their own best
     if len(rows) == 0:
         return best
     preferred = rows[order(rows)]

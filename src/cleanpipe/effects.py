@@ -5,7 +5,7 @@ nothing is fitted, and the counts of two runs add up.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -58,14 +58,15 @@ def _words(failures: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame({str(number): word for number, word in enumerate(words)})
 
 
-def pairs(failures: pl.DataFrame) -> list[dict[str, Any]]:
+def pairs(names: Sequence[str], both: Counts) -> list[dict[str, Any]]:
     """Two rules and how many documents fail both, in the order of rules; without those of none.
 
-    >>> pairs(pl.DataFrame({"words": [True, True], "lines": [False, True]}))
+    `both` is what `together` counts, of some documents or added up.
+
+    >>> failures = pl.DataFrame({"words": [True, True], "lines": [False, True]})
+    >>> pairs(failures.columns, together(failures))
     [{'rule': 'words', 'other': 'lines', 'documents': 1}]
     """
-    both = together(failures)
-    names = failures.columns
     return [
         {"rule": names[i], "other": names[j], "documents": int(both[i, j])}
         for i, j in zip(*np.nonzero(np.triu(both, 1)), strict=True)

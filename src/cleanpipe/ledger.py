@@ -3,12 +3,15 @@
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
-from cleanpipe import store
-from cleanpipe.decide import NOBODY, Decisions
+from cleanpipe import scratch, store
+from cleanpipe.decide import KEPT, NOBODY, Decisions, Fates
+from cleanpipe.documents import Documents
 from cleanpipe.errors import CleanpipeError, InputError
-from cleanpipe.measure import block_name
+from cleanpipe.measure import OWN
+from cleanpipe.recipe import Recipe
 
 VERDICTS = {
     "id": pl.String,
@@ -27,62 +30,82 @@ VERDICTS = {
     "cluster_size": pl.Int64,
     "copies": pl.Int32,
 }
+PLACE = ("id", "shard", "row")
+"""What names a document that others gave way to."""
 ROWS_IN_GROUP = 65_536
 
 
-def verdicts(decisions: Decisions, names: list[str]) -> pl.DataFrame:
-    """One row for every document read, in (shard, row) order; `names` are the shards'."""
-    table = decisions.table
-    shards = pl.Series(names, dtype=pl.String)[table["shard"]]
-    kinds = np.where(
-        decisions.quarantined, "quarantined", np.where(decisions.alive, "kept", "dropped")
+def write_representatives(decisions: Decisions) -> None:
+    """Leave the documents that others gave way to in scratch, for the ledgers of all blocks."""
+    documents = decisions.documents
+    given = decisions.duplicate_of
+    chosen = np.zeros(documents.count, np.bool_)
+    chosen[given[given != NOBODY]] = True
+    folder = documents.folder / "scratch"
+    rows = np.flatnonzero(chosen)
+    scratch.save(folder / "representatives.npy", rows)
+    schema = pl.DataFrame(schema={name: OWN[name] for name in PLACE}).to_arrow().schema
+    tables = (
+        documents.block(place, PLACE).filter(pl.Series(chosen[own])).to_arrow()
+        for place, own in documents.slices()
     )
-    return (
-        pl.DataFrame(
-            {
-                "id": table["id"],
-                "shard": shards,
-                "row": table["row"],
-                "verdict": kinds,
-                **decisions.reasons.to_dict(as_series=True),
-                **_representatives(decisions, shards).to_dict(as_series=True),
-                "similarity": pl.Series(decisions.similarity).fill_nan(None),
-                "cluster_size": decisions.cluster_sizes(),
-                "copies": decisions.copies,
-            }
+    scratch.save_table(folder / "representatives.arrow", tables, schema)
+
+
+def write_block(
+    documents: Documents, recipe: Recipe, names: list[str], place: int, fates: Fates
+) -> store.Record:
+    """Write the ledger of one block: a row for every document read; `names` are the shards'."""
+    columns = ("early", "id", "shard", "row", *recipe.filter.columns())
+    table = documents.block(place, [name for name in columns if name in documents.kinds])
+    shards = pl.Series(names, dtype=pl.String)
+    kinds = np.where(
+        fates.quarantined, "quarantined", np.where(fates.fate == KEPT, "kept", "dropped")
+    )
+    ledger = (
+        table.select("id", "row", shard=shards.gather(table["shard"]), verdict=pl.Series(kinds))
+        .hstack(fates.reasons(recipe, table))
+        .hstack(_representatives(documents, fates.duplicate_of, shards))
+        .with_columns(
+            similarity=pl.Series(fates.similarity).fill_nan(None),
+            cluster_size=pl.Series(fates.cluster_size),
+            copies=pl.Series(fates.copies),
         )
         .select(VERDICTS.keys())
         .cast(VERDICTS)  # type: ignore[arg-type]
     )
+    table = ledger.to_arrow()
+    path = verdicts_path(documents, place)
+    return store.write_table(path, [table], table.schema, group=ROWS_IN_GROUP)
 
 
-def _representatives(decisions: Decisions, shards: pl.Series) -> pl.DataFrame:
+def _representatives(
+    documents: Documents, duplicate_of: npt.NDArray[np.int32], shards: pl.Series
+) -> pl.DataFrame:
     """For each document the one that stays in its place: an id may repeat, a place does not."""
-    gives_way = decisions.duplicate_of != NOBODY
-    best = pl.Series(np.where(gives_way, decisions.duplicate_of, 0))
-    table = decisions.table
-    if table.is_empty():
-        best = best.head(0)
-    found = {
-        "duplicate_of": table["id"][best],
-        "duplicate_shard": shards[best],
-        "duplicate_row": table["row"][best],
-    }
-    return pl.select(
-        pl.when(pl.Series(gives_way)).then(values).alias(name) for name, values in found.items()
+    names = ("duplicate_of", "duplicate_shard", "duplicate_row")
+    gives_way = np.flatnonzero(duplicate_of != NOBODY)
+    if not len(gives_way):
+        schema = {name: VERDICTS[name] for name in names}
+        return pl.DataFrame({n: [None] * len(duplicate_of) for n in names}, schema=schema)
+    folder = documents.folder / "scratch"
+    rows = scratch.load(folder / "representatives.npy")
+    found = np.searchsorted(rows, duplicate_of[gives_way])
+    known = pl.DataFrame(scratch.load_table(folder / "representatives.arrow"))[found]
+    places = np.full(len(duplicate_of), len(known), np.uint32)
+    places[gives_way] = np.arange(len(known))
+    columns = known["id"], shards.gather(known["shard"]), known["row"]
+    return pl.DataFrame(
+        {
+            name: column.extend_constant(None, 1).gather(places)
+            for name, column in zip(names, columns, strict=True)
+        }
     )
 
 
-def write_verdicts(folder: Path, ledger: pl.DataFrame, rows: list[int]) -> list[store.Record]:
-    """Write the ledger, a file a block; `rows` is how many documents each block holds."""
-    files = []
-    start = 0
-    for block, count in enumerate(rows):
-        table = ledger[start : start + count].to_arrow()
-        path = folder / "verdicts" / f"{block_name(block)}.parquet"
-        files.append(store.write_table(path, [table], table.schema, group=ROWS_IN_GROUP))
-        start += count
-    return files
+def verdicts_path(documents: Documents, place: int) -> Path:
+    """The ledger of a block."""
+    return documents.folder / "verdicts" / documents.path(place).name
 
 
 def check_books(documents: dict[str, int]) -> None:
@@ -122,15 +145,3 @@ def measures_of(run: Path, shard: int, row: int) -> pl.DataFrame:
     place = (pl.col("shard") == shard) & (pl.col("row") == row)
     lines = pl.concat(frames, how="diagonal_relaxed").filter(place)
     return lines.select(pl.exclude("^band_.*$")).collect()
-
-
-def write_pairs(run: Path, decisions: Decisions) -> None:
-    """Write what dedup compared: pairs by id with their exact Jaccard similarity, and candidates.
-
-    `candidates` says who shares a bucket with whom, so that what was not compared is known, too.
-    """
-    for name, frame in (("pairs", decisions.pairs), ("candidates", decisions.compared)):
-        if frame.width:
-            table = frame.to_arrow()
-            path = run / "pairs" / f"{name}.parquet"
-            store.write_table(path, [table], table.schema, group=ROWS_IN_GROUP)

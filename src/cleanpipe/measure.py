@@ -1,7 +1,7 @@
 """Pass 1: read a block, normalize it, measure it. Leaves tables about documents, and no text."""
 
 import base64
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from cleanpipe.corpus import Block, Shard, Span
 from cleanpipe.dedup import Near
 from cleanpipe.draw import Wanted
 from cleanpipe.errors import InputError
-from cleanpipe.evaluations import SHARED
+from cleanpipe.evaluations import SHARED, SHARED_TYPE
 from cleanpipe.kernels import hashing, minhash, scan
 from cleanpipe.kernels.buffers import text_buffers
 from cleanpipe.measuring import Measure
@@ -25,7 +25,18 @@ from cleanpipe.recipe import Recipe
 
 ROWS_IN_GROUP = 65_536  # measures are read by column and in whole, never a document at a time
 NO_WINDOW = -1  # the kernel's word for a document shorter than one window
-OWN = ("shard", "row", "id", "has_id", "early", "given", "text_lo", "text_hi", "fixes", SHARED)
+OWN: Mapping[str, pl.DataType] = {
+    "shard": pl.UInt32(),
+    "row": pl.UInt64(),
+    "id": pl.String(),
+    "has_id": pl.Boolean(),
+    "early": pl.String(),
+    "given": pl.UInt64(),
+    "text_lo": pl.UInt64(),
+    "text_hi": pl.UInt64(),
+    "fixes": pl.UInt32(),
+    SHARED: SHARED_TYPE,
+}
 """The columns of the tables of pass 1 that are no measures."""
 CHANCE_OF_COLUMNS = 0x636F6C756D6E73  # separates the hash of a column's name from that of a text
 
@@ -95,6 +106,11 @@ def one_type(frames: list[pl.DataFrame], measured: Collection[str]) -> list[pl.D
     ]
 
 
+def kept_columns(recipe: Recipe) -> tuple[str, ...]:
+    """The columns of the input that the tables of pass 1 have, where a shard has them."""
+    return tuple(dict.fromkeys((*recipe.decision_columns(), "source")))
+
+
 def documents(batch: readers.Batch, shard: Shard, recipe: Recipe, seed: int) -> pl.DataFrame:
     """One row a document of the batch, in the order of rows, quarantined ones among them."""
     missing = pc.is_null(batch.texts)
@@ -132,8 +148,7 @@ def documents(batch: readers.Batch, shard: Shard, recipe: Recipe, seed: int) -> 
         .then(pl.lit("empty"))
         .alias("early")
     )
-    wanted = dict.fromkeys((*recipe.decision_columns(), "source"))
-    kept = [name for name in wanted if name in batch.table.column_names]
+    kept = [name for name in kept_columns(recipe) if name in batch.table.column_names]
     columns = pl.DataFrame(batch.table.select(kept)) if kept else pl.DataFrame()
     frame = pl.concat([frame, measured, columns], how="horizontal").with_columns(early)
     if batch.quarantined:

@@ -1,6 +1,8 @@
 """What a sample shows that the corpus' owner may want to know before the run."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -20,12 +22,30 @@ ENOUGH = 30
 """Documents of a language in the sample, to say something about it."""
 
 
-def notices(recipe: Recipe, decisions: Decisions, sample: Sample) -> list[str]:
+@dataclass(frozen=True)
+class Drawn:
+    """The documents of a sample, all that was measured of them, and what the rules say."""
+
+    decisions: Decisions
+    table: pl.DataFrame
+    """Every measure and column, a row a document."""
+    failures: pl.DataFrame
+    """A Boolean column a rule, a row a readable document."""
+
+    @classmethod
+    def of(cls, decisions: Decisions) -> Self:
+        """What is known of the documents that were decided about."""
+        documents = decisions.documents
+        return cls(decisions, documents.columns([*documents.kinds]), decisions.failures())
+
+
+def notices(recipe: Recipe, drawn: Drawn, sample: Sample) -> list[str]:
     """Sentences: what the recipe gave to tell, then the weightiest first."""
+    decisions, table = drawn.decisions, drawn.table
     weights = 1 / (sample.chance * sample.held)
-    judged = decisions.table["early"].is_null().to_numpy()
+    judged = decisions.readable
     failures = {}
-    for failed in decisions.failures:
+    for failed in drawn.failures:
         failures[failed.name] = np.zeros(len(judged), dtype=np.bool_)
         failures[failed.name][judged] = failed.to_numpy()
     said = [
@@ -38,8 +58,8 @@ def notices(recipe: Recipe, decisions: Decisions, sample: Sample) -> list[str]:
             "dedup decides before the rules here: what they drop is counted as if there were no "
             "duplicates"
         )
-    if "lang" in decisions.table.columns:
-        lang = decisions.table["lang"].cast(pl.String)
+    if "lang" in table.columns:
+        lang = table["lang"].cast(pl.String)
         said += [
             *_unseen(recipe, lang, judged, weights),
             *_by_language(failures, lang, judged, weights),

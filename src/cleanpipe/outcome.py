@@ -1,47 +1,85 @@
 """What a run leaves: its statistics, its publication, and a way to read both again."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 import polars as pl
 
 from cleanpipe import contamination, effects, ledger, stats, store
-from cleanpipe.decide import Decisions
+from cleanpipe.bands import CROWDED
+from cleanpipe.decide import Decisions, failures
+from cleanpipe.dedup import COMPARED
+from cleanpipe.documents import Documents
 from cleanpipe.errors import InputError
 from cleanpipe.fixes import FIXES
+from cleanpipe.recipe import Recipe
+from cleanpipe.urls import CAP
+
+KINDS = ("kept", "dropped", "quarantined")
+DUPLICATES = ("exact", "near")
+
+
+def count_block(documents: Documents, recipe: Recipe, place: int) -> store.Record:
+    """What stats.json says of the documents of one block, for `count` to add up."""
+    chosen = recipe.filter
+    table = documents.block(place, [*documents.kinds])
+    verdicts = pl.read_parquet(ledger.verdicts_path(documents, place))
+    judged = table["early"].is_null()
+    failed = failures(recipe, table)
+    if chosen.urls is not None and chosen.urls.per_domain is not None:
+        capped = (verdicts["rule"] == CAP).fill_null(value=False)
+        failed = pl.DataFrame([*failed, capped.alias(CAP)])
+    readable, failed = table.filter(judged), failed.filter(judged) if failed.width else failed
+    dedup = verdicts.filter(pl.col("stage") == "dedup")["rule"]
+    kept = verdicts["verdict"] == "kept"
+    return {
+        "verdicts": {kind: int((verdicts["verdict"] == kind).sum()) for kind in KINDS},
+        "judged": readable.height,
+        "described": stats.describe(table, verdicts, {*recipe.measure.own(), *chosen.rules}),
+        "fixes": _fixes(table),
+        "duplicates": {
+            **{rule: int((dedup == rule).sum()) for rule in DUPLICATES},
+            "marked": int((kept & verdicts["duplicate_of"].is_not_null()).sum()),
+        },
+        "counts": chosen.counts(failed),
+        "applies": effects.applies(chosen, readable),
+        "moves": effects.moves(chosen, readable, failed),
+        "together": effects.together(failed).tolist(),
+    }
 
 
 def count(
     decisions: Decisions,
-    verdicts: pl.DataFrame,
+    blocks: Sequence[store.Record],
+    duplicates: Mapping[str, Any],
     receipts: Sequence[store.Record],
     shards: int,
 ) -> store.Record:
-    """stats.json: what was read, kept, dropped and added, by stage, rule, group and measure."""
-    table, chosen = decisions.table, decisions.recipe
-    kinds = dict(verdicts["verdict"].value_counts().iter_rows())
+    """stats.json: what was read, kept, dropped and added, by stage, rule, group and measure.
+
+    `blocks` are what `count_block` says of each, `duplicates` what dedup counted beside.
+    """
     added = sum(receipt["added"] for receipt in receipts)
-    kept = kinds.get("kept", 0)
+    kinds = _sums([block["verdicts"] for block in blocks])
     known: store.Record = {
         "version": stats.VERSION,
         "documents": {
-            "read": verdicts.height,
-            "kept": kept,
-            "dropped": kinds.get("dropped", 0),
-            "quarantined": kinds.get("quarantined", 0),
+            "read": sum(kinds.values()),
+            **kinds,
             "added": added,
             "written": sum(receipt["files"]["data"]["rows"] for receipt in receipts),
         },
         "shards": shards,
-        **stats.describe(table, verdicts, {*chosen.measure.own(), *chosen.filter.rules}),
-        "fixes": _fixes(table),
-        **_rules(decisions),
-        "duplicates": _duplicates(verdicts, decisions),
-        "evaluations": contamination.count(decisions.folder),
+        **stats.merged([block["described"] for block in blocks]),
+        "fixes": _sums([block["fixes"] for block in blocks]),
+        **_rules(decisions.recipe, blocks),
+        "duplicates": {**_sums([block["duplicates"] for block in blocks]), **duplicates},
+        "evaluations": contamination.count(decisions.documents.folder),
         "groups": decisions.groups.to_dicts(),
         "copies": {
             "asked": sum(receipt["asked"] for receipt in receipts),
@@ -49,7 +87,24 @@ def count(
             "bytes": sum(receipt["added_bytes"] for receipt in receipts),
         },
     }
-    return known | {"gates": decisions.recipe.gates.judge(known)}
+    gates = decisions.recipe.gates.judge(known)
+    return known | {"alerts": list(_alerts(known["duplicates"])), "gates": gates}
+
+
+def _alerts(duplicates: Mapping[str, Any]) -> Iterator[str]:
+    """What whoever runs this should know besides the numbers, as sentences without their dot."""
+    crowd = duplicates.get("crowded")
+    if crowd is not None:
+        yield (
+            f"{crowd['buckets']:,} MinHash buckets hold more than {CROWDED:,} documents each, the "
+            f"largest {crowd['largest']:,}, such as {crowd['example']}: mostly pages made from one "
+            f"template. Each was compared with its {COMPARED} nearest representatives only; a rule "
+            "against the template would let what differs decide"
+        )
+
+
+def _sums(counts: Sequence[Mapping[str, int]]) -> dict[str, int]:
+    return {name: sum(one[name] for one in counts) for name in counts[0]}
 
 
 def _fixes(table: pl.DataFrame) -> dict[str, int]:
@@ -58,39 +113,28 @@ def _fixes(table: pl.DataFrame) -> dict[str, int]:
     return {fix: int(((bits.to_numpy() >> place) & 1).sum()) for place, fix in enumerate(FIXES)}
 
 
-def _rules(decisions: Decisions) -> store.Record:
+def _rules(recipe: Recipe, blocks: Sequence[store.Record]) -> store.Record:
     """The filter: how many documents it judged and passed, and what each rule has to do with it."""
-    chosen, failures = decisions.recipe.filter, decisions.failures
-    judged = decisions.table.filter(pl.col("early").is_null())
-    bounds = chosen.bounds()
+    bounds = recipe.filter.bounds()
     unbound: store.Record = {"low": None, "high": None, "by_lang": {}, "langs": None}
-    applies = effects.applies(chosen, judged)
-    moves = effects.moves(chosen, judged, failures)
-    rules = [
-        {
-            **unbound,
-            **bounds[row["rule"]],
-            **row,
-            "applies": applies[row["rule"]],
-            "moves": moves[row["rule"]],
-        }
-        for row in chosen.counts(failures)
-    ]
-    failed = sum(row["first"] for row in rules)
+    applies = _sums([block["applies"] for block in blocks])
+    rules = []
+    for rows in zip(*(block["counts"] for block in blocks), strict=True):
+        name = rows[0]["rule"]
+        counts = _sums([{n: row[n] for n in ("failed", "first", "alone")} for row in rows])
+        moves = zip(*(block["moves"][name] for block in blocks), strict=True)
+        moved = [
+            {**same[0], **_sums([{n: one[n] for n in ("failed", "passed")} for one in same])}
+            for same in moves
+        ]
+        known = {**unbound, **bounds[name], "rule": name, **counts}
+        rules.append({**known, "applies": applies[name], "moves": moved})
+    judged = sum(block["judged"] for block in blocks)
+    both = np.sum([np.array(block["together"], dtype=np.int64) for block in blocks], axis=0)
     return {
-        "filter": {"judged": judged.height, "passed": judged.height - failed},
+        "filter": {"judged": judged, "passed": judged - sum(row["first"] for row in rules)},
         "rules": rules,
-        "rule_pairs": effects.pairs(failures),
-    }
-
-
-def _duplicates(verdicts: pl.DataFrame, decisions: Decisions) -> dict[str, int]:
-    by_rule = dict(verdicts.filter(pl.col("stage") == "dedup")["rule"].value_counts().iter_rows())
-    return {
-        "exact": by_rule.get("exact", 0),
-        "near": by_rule.get("near", 0),
-        "compared": decisions.pairs.height,
-        "uncompared": decisions.uncompared,
+        "rule_pairs": effects.pairs([row["rule"] for row in rules], both),
     }
 
 

@@ -37,7 +37,7 @@ def told(asked: WhatIf) -> dict[str, Any]:
     """The numbers of an answer."""
     known: dict[str, Any] = store.read_json(asked.run / "stats.json")
     verdicts = ledger.load_verdicts(asked.run).select("verdict", "stage", "rule").collect()
-    ends = [counted(end, known) for end in asked.ends]
+    ends = [counted(end, asked.table, known) for end in asked.ends]
     was = (verdicts["verdict"] == "kept").to_numpy()
     certain = np.logical_and.reduce([end.alive for end in asked.ends])
     possible = np.logical_or.reduce([end.alive for end in asked.ends])
@@ -69,14 +69,14 @@ def told(asked: WhatIf) -> dict[str, Any]:
     }
 
 
-def counted(end: Decisions, known: Mapping[str, Any]) -> dict[str, Any]:
+def counted(end: Decisions, table: pl.DataFrame, known: Mapping[str, Any]) -> dict[str, Any]:
     """The part of stats.json that gates and the table of stages go by."""
     kinds = np.where(end.quarantined, "quarantined", np.where(end.alive, "kept", "dropped"))
     verdicts = end.reasons.select("stage", "rule").with_columns(verdict=pl.Series(kinds))
-    sizes = end.table.select("bytes").with_columns(chars=pl.lit(0, dtype=pl.Int64))
+    sizes = table.select("bytes").with_columns(chars=pl.lit(0, dtype=pl.Int64))
     kept = int(end.alive.sum())
     lost = int(end.quarantined.sum())
-    read = end.table.height
+    read = table.height
     return {
         "documents": {
             "read": read,
@@ -147,7 +147,7 @@ class _Changes:
 
     def __init__(self, asked: WhatIf, verdicts: pl.DataFrame) -> None:
         self.asked, self.verdicts = asked, verdicts
-        self.table = asked.documents.table
+        self.table = asked.table
         self.bytes = self.table["bytes"].fill_null(0).to_numpy()
         self.columns = [name for name in SHOWN_BY if name in self.table.columns]
 
@@ -163,7 +163,7 @@ class _Changes:
 
     def _example(self, row: int) -> dict[str, Any]:
         before = self.verdicts.row(row, named=True)
-        after = self.asked.documents.reasons.row(row, named=True)
+        after = self.asked.documents.reason(row)
         shard, line = self.table.select("shard", "row").row(row)
         name = self.asked.inputs[shard]["shard"]["name"]
         given = ledger.load_verdicts(self.asked.run).slice(row, 1).select("id").collect().item()

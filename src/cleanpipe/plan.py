@@ -16,6 +16,7 @@ import polars as pl
 from cleanpipe import corpus, predict, probe, sampling, store
 from cleanpipe.errors import RecipeError
 from cleanpipe.intervals import Floats, Interval, Sample, exactly, total
+from cleanpipe.notices import Drawn
 from cleanpipe.pool import Pool
 from cleanpipe.recipe import Recipe
 from cleanpipe.run import Tell, Work, find_shards, open_pool, silent
@@ -94,7 +95,8 @@ class Sampled(Work):
         self.decide_sample()
         known = recipe if self.is_whole else without_cap(recipe)
         capped = known != recipe
-        told = predict.predictions(known, self.decisions, self.sample(), capped=capped)
+        drawn = Drawn.of(self.decisions)
+        told = predict.predictions(known, drawn, self.sample(), capped=capped)
         if capped:
             told["notices"].append(
                 "filter.urls.per_domain is left out: a sample cannot see how many documents a host "
@@ -151,7 +153,7 @@ class Sampled(Work):
 
     def sample(self) -> Sample:
         """The drawn documents with their chances, in the order of the table of measures."""
-        table = self.decisions.table.select("shard", "row", "bytes")
+        table = self.decisions.documents.columns(("shard", "row", "bytes"))
         if self.scheme.chance is None:
             sizes = table["bytes"].fill_null(0).to_numpy().astype(np.float64)
             return _whole(sizes)
@@ -193,7 +195,7 @@ class Sampled(Work):
         met = {span.shard for block in self.blocks for span in block.spans}
         return {
             "whole": self.is_whole,
-            "documents": self.decisions.table.height,
+            "documents": self.decisions.documents.count,
             "share": 1.0 if self.scheme.chance is None else self.scheme.chance.share,
             "stretches": len(self.blocks),
             "of_stretches": len(self.all_blocks),

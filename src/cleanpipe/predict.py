@@ -8,9 +8,8 @@ import numpy.typing as npt
 import polars as pl
 
 from cleanpipe.balance import Balance
-from cleanpipe.decide import Decisions
 from cleanpipe.intervals import Sample
-from cleanpipe.notices import notices
+from cleanpipe.notices import Drawn, notices
 from cleanpipe.recipe import Recipe
 
 Floats = npt.NDArray[np.float64]
@@ -23,18 +22,16 @@ REPLICATES = 200
 SIMILARITIES = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 
-def predictions(
-    recipe: Recipe, decisions: Decisions, sample: Sample, *, capped: bool
-) -> dict[str, Any]:
+def predictions(recipe: Recipe, drawn: Drawn, sample: Sample, *, capped: bool) -> dict[str, Any]:
     """Everything that is foretold about documents and text.
 
     `capped` says that the run will keep fewer than the rules here, whatever else it does.
     """
-    sample = sample.judged_by(_kinds(decisions))
+    sample = sample.judged_by(_kinds(drawn))
     whole = sample.share >= 1
-    table = decisions.table
+    table = drawn.table
     sizes = _numbers(table, "bytes")
-    alive = decisions.alive
+    alive = drawn.decisions.alive
     units = {"bytes": sizes, "chars": _numbers(table, "chars")}
     if "tokens" in table.columns:
         units["tokens"] = _numbers(table, "tokens")
@@ -42,33 +39,33 @@ def predictions(
         "documents": sample.count(alive).to_json(),
         **{name: sample.sum(values * alive).to_json() for name, values in units.items()},
     }
-    duplicates = _duplicates(recipe, decisions, sample, whole=whole)
-    groups = _groups(recipe, decisions, sample) if recipe.balance else None
+    duplicates = _duplicates(recipe, drawn, sample, whole=whole)
+    groups = _groups(recipe, drawn, sample) if recipe.balance else None
     known = whole or not (capped or recipe.dedup or recipe.balance)
     kept = {name: passed[name] for name in ("documents", "bytes")}
     return {
         "documents": {
             "read": sample.documents.to_json(),
-            "quarantined": sample.count(decisions.quarantined).to_json(),
+            "quarantined": sample.count(drawn.decisions.quarantined).to_json(),
         },
         "text": sample.ratio(sizes).to_json(),
-        "attrition": _attrition(decisions, sample, sizes, recipe),
+        "attrition": _attrition(drawn, sample, sizes, recipe),
         "passed": passed,
         "duplicates": duplicates,
         "kept": kept if known else _at_most(passed, duplicates),
-        "rules": _rules(decisions, sample),
-        "languages": _values(decisions, sample, "lang"),
-        "sources": _values(decisions, sample, "source"),
+        "rules": _rules(drawn, sample),
+        "languages": _values(drawn, sample, "lang"),
+        "sources": _values(drawn, sample, "source"),
         "balance": groups,
         "extra_bytes": _extra(groups),
         "bands": _bands(recipe),
-        "notices": notices(recipe, decisions, sample),
+        "notices": notices(recipe, drawn, sample),
     }
 
 
-def _kinds(decisions: Decisions) -> Iterator[Flags]:
+def _kinds(drawn: Drawn) -> Iterator[Flags]:
     """What documents that stand together may have in common: size, language, source, faults."""
-    table = decisions.table
+    table = drawn.table
     sizes = _numbers(table, "bytes")
     yield from (sizes > np.quantile(sizes, quarter) for quarter in (0.25, 0.5, 0.75))
     for name in ("lang", "source"):
@@ -77,7 +74,7 @@ def _kinds(decisions: Decisions) -> Iterator[Flags]:
             frequent = column.value_counts(sort=True).head(MOST_GROUPS)[name]
             yield from ((column == value).to_numpy() for value in frequent)
     judged = table["early"].is_null().to_numpy()
-    for failed in decisions.failures:
+    for failed in drawn.failures:
         flags = np.zeros(len(judged), dtype=np.bool_)
         flags[judged] = failed.to_numpy()
         yield flags
@@ -88,12 +85,10 @@ def _numbers(table: pl.DataFrame, name: str) -> Floats:
     return numbers
 
 
-def _attrition(
-    decisions: Decisions, sample: Sample, sizes: Floats, recipe: Recipe
-) -> list[dict[str, Any]]:
+def _attrition(drawn: Drawn, sample: Sample, sizes: Floats, recipe: Recipe) -> list[dict[str, Any]]:
     """Each stage and rule by which documents go, also rules that no drawn document fails."""
-    reasons = decisions.reasons.select("stage", "rule").with_columns(
-        verdict=pl.Series(np.where(decisions.quarantined, "quarantined", "dropped"))
+    reasons = drawn.decisions.reasons.select("stage", "rule").with_columns(
+        verdict=pl.Series(np.where(drawn.decisions.quarantined, "quarantined", "dropped"))
     )
     seen = reasons.filter(pl.col("rule").is_not_null()).unique().rows()
     rules = [("filter", rule, "dropped") for rule in recipe.filter.bounds()]
@@ -114,10 +109,10 @@ def _attrition(
     return lines
 
 
-def _rules(decisions: Decisions, sample: Sample) -> list[dict[str, Any]]:
+def _rules(drawn: Drawn, sample: Sample) -> list[dict[str, Any]]:
     """How many documents fail each rule in all, and no other rule."""
-    judged = decisions.table["early"].is_null().to_numpy()
-    failures = decisions.failures
+    judged = drawn.decisions.readable
+    failures = drawn.failures
     times = np.zeros(failures.height, dtype=np.int64)
     for failed in failures:
         times += failed.to_numpy()
@@ -132,9 +127,7 @@ def _rules(decisions: Decisions, sample: Sample) -> list[dict[str, Any]]:
     return lines
 
 
-def _duplicates(
-    recipe: Recipe, decisions: Decisions, sample: Sample, *, whole: bool
-) -> dict[str, Any]:
+def _duplicates(recipe: Recipe, drawn: Drawn, sample: Sample, *, whole: bool) -> dict[str, Any]:
     """At least so many: of two copies a sample of one in a hundred sees both once in 10,000.
 
     Of a text that was drawn k times, k - 1 documents go; on average the share (k - 1) / k is not
@@ -143,15 +136,13 @@ def _duplicates(
     if recipe.dedup is None:
         return {"exact": None, "near": None}
     if whole:
-        rules = decisions.reasons.filter(pl.col("stage") == "dedup")["rule"]
+        rules = drawn.decisions.reasons.filter(pl.col("stage") == "dedup")["rule"]
         found = {name: int((rules == name).sum()) for name in ("exact", "near")}
         return {name: {"estimate": n, "at_least": n} for name, n in found.items()}
     if not recipe.dedup.exact:
         return {"exact": None, "near": {"estimate": None, "at_least": 0}}
-    eligible = (
-        decisions.alive if recipe.order[0] == "filter" else decisions.table["early"].is_null()
-    )
-    copies = decisions.table.select(
+    eligible = drawn.decisions.alive if recipe.order[0] == "filter" else drawn.decisions.readable
+    copies = drawn.table.select(
         pl.when(pl.Series(eligible)).then(
             pl.len().over("text_lo", "text_hi", pl.Series("eligible", eligible))
         )
@@ -172,31 +163,34 @@ def _at_most(passed: Mapping[str, Any], duplicates: Mapping[str, Any]) -> dict[s
     }
 
 
-def _values(decisions: Decisions, sample: Sample, name: str) -> list[dict[str, Any]]:
+def _values(drawn: Drawn, sample: Sample, name: str) -> list[dict[str, Any]]:
     """Documents read and passed by each of the most frequent values of a column."""
-    if name not in decisions.table.columns:
+    if name not in drawn.table.columns:
         return []
-    column = decisions.table[name].cast(pl.String).fill_null("null")
-    known = decisions.quarantined
+    column = drawn.table[name].cast(pl.String).fill_null("null")
+    known = drawn.decisions.quarantined
     frequent = column.filter(pl.Series(~known)).value_counts(sort=True).head(MOST_GROUPS)
     lines = []
     for value in sorted(frequent[name].to_list()):
         flags = (column == value).to_numpy() & ~known
-        counts = {"read": sample.count(flags), "passed": sample.count(flags & decisions.alive)}
+        counts = {
+            "read": sample.count(flags),
+            "passed": sample.count(flags & drawn.decisions.alive),
+        }
         lines.append({"value": value, **{kind: c.to_json() for kind, c in counts.items()}})
     return sorted(lines, key=lambda line: -line["read"]["estimate"])
 
 
-def _groups(recipe: Recipe, decisions: Decisions, sample: Sample) -> dict[str, Any] | None:
+def _groups(recipe: Recipe, drawn: Drawn, sample: Sample) -> dict[str, Any] | None:
     """Each group's clean total and its epochs, before dedup, with what other samples would say.
 
     Groups of which nothing was drawn are missing here, and the run will have them.
     """
     balance = recipe.balance
-    alive = decisions.alive
+    alive = drawn.decisions.alive
     if balance is None or not alive.any():
         return None
-    table = decisions.table.select(balance.group(), balance.size()).filter(pl.Series(alive))
+    table = drawn.table.select(balance.group(), balance.size()).filter(pl.Series(alive))
     names, codes = np.unique(table["group"].to_numpy().astype(str), return_inverse=True)
     weights = (1 / (sample.chance * sample.held))[alive] * table["size"].to_numpy()
     estimate = _epochs(balance, names, _by_code(codes, weights, len(names)))
@@ -214,7 +208,7 @@ def _groups(recipe: Recipe, decisions: Decisions, sample: Sample) -> dict[str, A
     for number, name in enumerate(names.tolist()):
         flags = alive.copy()
         flags[alive] = codes == number
-        sizes = decisions.table.select(balance.size()).to_series().fill_null(0).to_numpy()
+        sizes = drawn.table.select(balance.size()).to_series().fill_null(0).to_numpy()
         whole = sample.count(flags) if balance.unit == "documents" else sample.sum(sizes * flags)
         ends = {"low": float(spread[0][number]), "high": float(spread[1][number])}
         lines.append(

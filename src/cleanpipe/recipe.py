@@ -23,7 +23,7 @@ from ruamel.yaml import YAML
 from cleanpipe.augment import Augment
 from cleanpipe.balance import Balance
 from cleanpipe.corpus import Input
-from cleanpipe.dedup import Dedup
+from cleanpipe.dedup import Dedup, column_of
 from cleanpipe.errors import RecipeError
 from cleanpipe.filter import (
     MEASURES,
@@ -103,6 +103,9 @@ class Recipe(BaseModel):
     """The start of all chance; left out, it is drawn once for the output folder."""
     input: Annotated[tuple[Input, ...], Field(min_length=1)]
     """Where documents come from: a path, a mapping, or a list of these."""
+    memory: Annotated[ByteSize, Field(ge=64_000_000)] = ByteSize(4_000_000_000)
+    """What all processes of a run may take together: bytes, or a size such as 4GB. Deciding about
+    many documents is cut into as many pieces as this asks for; the result is the same."""
     max_quarantined: Annotated[float, Field(ge=0, le=1)] = 0.01
     """The share of documents that may be unreadable before the run fails."""
     normalize: Normalize = Normalize()
@@ -185,11 +188,12 @@ class Recipe(BaseModel):
     def identity(self) -> dict[str, Any]:
         """What decides whether a run may be continued.
 
-        All but the folder of the output, the notices and the gates: a run that failed a gate goes
-        on to its publication, without a second pass over the text, when the gate is loosened.
+        All but the folder of the output, the memory, the notices and the gates: a run that failed a
+        gate goes on to its publication, without a second pass over the text, when the gate is
+        loosened.
         """
         known = self.resolved()
-        del known["output"]["path"], known["gates"], known["notices"]
+        del known["output"]["path"], known["gates"], known["notices"], known["memory"]
         return known
 
     def list_hashes(self) -> dict[str, str]:
@@ -243,7 +247,7 @@ class Recipe(BaseModel):
 
     def _keep(self) -> list[str]:
         near = self.dedup.near if self.dedup else None
-        return [name.removeprefix("-") for name in near.keep] if near else []
+        return [column_of(preference) for preference in near.keep] if near else []
 
     def written_in(self, tree: Node) -> Self:
         """The same recipe, which knows where each of its options is written."""

@@ -14,9 +14,11 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from cleanpipe.clusters import load_books
 from cleanpipe.dedup import COMPARED, Near, Rows, rank
 from cleanpipe.kernels.replay import GIVES_WAY, OPEN, replay_stars
 
+NO_CANDIDATES = {"shard": pl.UInt32(), "row": pl.UInt64(), "missing": pl.Int64()}
 NUMBER_OF_ROW = 40  # bits: a shard has fewer rows, and there are fewer than 2^24 shards
 
 
@@ -50,17 +52,20 @@ class Compared:
 
     @classmethod
     def load(cls, run: Path, near: Near) -> Self:
-        """Read a run's pairs/. Raises FileNotFoundError where it holds no candidates."""
-        table = pl.read_parquet(run / "pairs" / "candidates.parquet")
+        """Read a run's pairs/."""
+        bands = [f"bucket_{band:02d}" for band in range(near.bands_and_rows()[0])]
+        portions = load_books(run, "candidates")
+        nobody = pl.DataFrame(schema={**NO_CANDIDATES, **dict.fromkeys(bands, pl.Int32())})
+        table = pl.concat([nobody, *portions])
         keys = places(table)
-        buckets = table.select("^bucket_.*$").fill_null(-1)
-        late, early, similarity = _pairs(run / "pairs" / "pairs.parquet", keys)
+        buckets = _distinct([portion.select(bands) for portion in portions], len(bands))
+        late, early, similarity = _pairs(run, keys)
         starts = np.zeros(len(keys) + 1, np.int64)
         np.cumsum(np.bincount(late, minlength=len(keys)), out=starts[1:])
         return cls(
             near=near,
             keys=keys,
-            buckets=np.ascontiguousarray(buckets.to_numpy(), dtype=np.int32),
+            buckets=buckets,
             complete=(table["missing"] == 0).to_numpy(),
             starts=starts,
             others=early,
@@ -130,12 +135,28 @@ def places(table: pl.DataFrame, shard: str = "shard", row: str = "row") -> npt.N
     return numbers.to_series().to_numpy()
 
 
-def _pairs(path: Path, keys: npt.NDArray[np.uint64]) -> tuple[Any, Any, Any]:
+def _distinct(portions: list[pl.DataFrame], bands: int) -> npt.NDArray[np.int32]:
+    """Buckets numbered throughout: in the files each portion and band has numbers of its own."""
+    rows = sum(portion.height for portion in portions)
+    buckets = np.full((rows, bands), -1, np.int32)
+    first, count = 0, 0
+    for portion in portions:
+        for band, column in enumerate(portion):
+            shared = column.is_not_null().arg_true().to_numpy()
+            names, numbers = np.unique(column.drop_nulls().to_numpy(), return_inverse=True)
+            buckets[first + shared, band] = numbers + count
+            count += len(names)
+        first += portion.height
+    return buckets
+
+
+def _pairs(run: Path, keys: npt.NDArray[np.uint64]) -> tuple[Any, Any, Any]:
     """The pairs by number, the later one first, in the order of both."""
-    if not path.exists():  # nobody was a candidate
-        return np.zeros(0, np.int64), np.zeros(0, np.int32), np.zeros(0)
     columns = ["shard", "row", "other_shard", "other_row", "similarity"]
-    table = pl.read_parquet(path, columns=columns)
+    portions = load_books(run, "pairs", columns)
+    if not portions:  # nobody was a candidate
+        return np.zeros(0, np.int64), np.zeros(0, np.int32), np.zeros(0)
+    table = pl.concat(portions)
     order = np.argsort(keys)
     one, other = (
         order[np.searchsorted(keys, places(table, *names), sorter=order)]

@@ -15,22 +15,21 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
-import polars as pl
-
 from cleanpipe import (
-    compare,
     contamination,
     corpus,
     gates,
     intake,
     ledger,
     outcome,
+    parts,
     report,
     store,
     write,
 )
 from cleanpipe.decide import Decisions
+from cleanpipe.deduplicate import Deduplication, Map
+from cleanpipe.documents import Documents
 from cleanpipe.errors import (
     CleanpipeError,
     GateError,
@@ -40,7 +39,7 @@ from cleanpipe.errors import (
     WorkerDiedError,
 )
 from cleanpipe.identity import choose_run, draw_seed
-from cleanpipe.measure import block_name, carried_schema, measure_block
+from cleanpipe.measure import block_name, carried_schema, kept_columns, measure_block
 from cleanpipe.measuring import broken
 from cleanpipe.outcome import Run
 from cleanpipe.pool import Pool
@@ -49,8 +48,6 @@ from cleanpipe.recipe_file import load
 from cleanpipe.warm import Here, compile_evaluations, compile_kernels, compile_line_rules
 
 Step = Callable[[int], store.Record]
-Map = Callable[[str, Step, Sequence[int]], list[store.Record]]
-"""map(name of the step, what to do with a number, numbers of blocks or parts) -> results."""
 Tell = Callable[[str, int, int], None]
 """tell(name of the step, how many are done, of how many)."""
 
@@ -155,8 +152,8 @@ class Work:
         if looked_for:
             store.write_json(self.folder / contamination.LOOKED_FOR, looked_for)
         self.lists = store.read_json(self.folder / "identity.json")["lists"]
-        self.parts: list[pl.DataFrame] = []
-        self.ends = np.zeros(0, dtype=np.int64)
+        self.parts = 0
+        self.duplicates: store.Record = {"compared": 0, "uncompared": 0}
         self.statistics: store.Record = {}
 
     def over(self, name: str, step: Step, numbers: Sequence[int]) -> list[store.Record]:
@@ -246,8 +243,7 @@ class Work:
         """End pass 1: too much in quarantine fails the run before anything is decided."""
         numbers = [block.number for block in self.blocks]
         receipts = self._receipts("measure", numbers)
-        self.ends = np.cumsum([receipt["rows"] for receipt in receipts])
-        rows = int(self.ends[-1]) if len(self.ends) else 0
+        rows = sum(receipt["rows"] for receipt in receipts)
         lost = sum(receipt["quarantined"] for receipt in receipts)
         if lost > self.recipe.max_quarantined * rows:
             raise QuarantineError(
@@ -267,7 +263,9 @@ class Work:
         self.carried = carried_schema(receipts, conflicts, without_types)
         intake.check_all(self.recipe, self.shards, receipts, self.carried)
         self.schema = write.output_schema(self.recipe, self.carried)
-        self.decisions = Decisions(self.recipe, self.seed, self.folder, numbers, self.carried)
+        kept = kept_columns(self.recipe)
+        documents = Documents.of(self.folder, self.recipe, self.seed, receipts, self.carried, kept)
+        self.decisions = Decisions(self.recipe, documents)
         return {"documents": rows, "quarantined": lost}
 
     # Decide
@@ -292,43 +290,32 @@ class Work:
 
     def _deduplicate(self, map_: Map) -> store.Record:
         """Drop exact duplicates, then near ones, after comparing the candidates' texts."""
-        exact = self.decisions.exact()
-        candidates = self.decisions.candidates()
-        if candidates is None or len(candidates.rows) == 0:
-            return exact
-        wanted = self.decisions.wanted(candidates.rows)
-        numbers = np.searchsorted(self.ends, candidates.rows, side="right")
-
-        def shingle(number: int) -> store.Record:
-            mine = wanted.filter(pl.Series(numbers == number))
-            block = self.blocks[number]
-            arguments = (self.folder, self.recipe, self.seed, block, self.shards, mine)
-            self.pool.call(compare.compare_block, *arguments)
-            return {"block": number, "candidates": mine.height}
-
-        touched = np.unique(numbers).tolist()
-        map_("compare candidates", shingle, touched)
-        near = self.decisions.near(candidates, *compare.load_sets(self.folder, touched))
-        return {"dropped": exact["dropped"] + near["dropped"], "left": near["left"]}
+        found = Deduplication(self.decisions, self.blocks, self.shards, self.pool.call, map_)
+        result = found.run()
+        self.duplicates |= found.counts
+        return result
 
     # Pass 2
 
     def plan_parts(self) -> store.Record:
         """Write the ledger and plan the parts."""
-        self.ledger = ledger.verdicts(self.decisions, [shard.name for shard in self.shards])
-        rows = np.diff(self.ends, prepend=0).tolist()
-        ledger.write_verdicts(self.folder, self.ledger, rows)
-        ledger.write_pairs(self.folder, self.decisions)
-        self.parts = write.cut_parts(self.decisions.plan(), self.recipe.output.shard_size)
-        for number, part in enumerate(self.parts):
-            path = self.folder / "scratch" / f"{write.part_name(number)}.parquet"
-            table = part.to_arrow()
-            store.write_table(path, [table], table.schema)
-        return {"parts": len(self.parts)}
+        ledger.write_representatives(self.decisions)
+        names = [shard.name for shard in self.shards]
+        documents = self.decisions.documents
+        fates = list(self.decisions.fates())
+
+        def write_block(place: int) -> store.Record:
+            arguments = (documents, self.recipe, names, place, fates[place])
+            self.pool.call(ledger.write_block, *arguments)
+            return {"block": place}
+
+        self.over("write the ledger", write_block, range(len(fates)))
+        self.parts = parts.plan(self.decisions)
+        return {"parts": self.parts}
 
     def parts_to_write(self) -> list[int]:
         """The parts that have no receipt yet."""
-        return [n for n in range(len(self.parts)) if not self._receipt("write", n)]
+        return [n for n in range(self.parts) if not self._receipt("write", n)]
 
     def write(self, number: int) -> store.Record:
         """Augment and write one part, in a worker."""
@@ -340,12 +327,21 @@ class Work:
 
     def count(self) -> store.Record:
         """Count everything, and hold the books to balance."""
-        receipts = self._receipts("write", range(len(self.parts)))
-        self.statistics = outcome.count(self.decisions, self.ledger, receipts, len(self.shards))
+        receipts = self._receipts("write", range(self.parts))
+        documents = self.decisions.documents
+
+        def count_block(place: int) -> store.Record:
+            found: store.Record = self.pool.call(outcome.count_block, documents, self.recipe, place)
+            return found
+
+        blocks = self.over("count", count_block, range(len(self.blocks)))
+        self.statistics = outcome.count(
+            self.decisions, blocks, self.duplicates, receipts, len(self.shards)
+        )
         ledger.check_books(self.statistics["documents"])
         store.write_json(self.folder / "stats.json", self.statistics)
-        documents: store.Record = self.statistics["documents"]
-        return documents
+        counts: store.Record = self.statistics["documents"]
+        return counts
 
     def draw_report(self) -> Path:
         """Draw the report page."""
@@ -356,7 +352,7 @@ class Work:
         shutil.rmtree(self.folder / "scratch", ignore_errors=True)
         store.write_json(self.folder / "timing.json", {"seconds": self.seconds})
         self._hold_gates()
-        receipts = self._receipts("write", range(len(self.parts)))
+        receipts = self._receipts("write", range(self.parts))
         outcome.publish(self.control, self.folder, receipts)
         return Run.load(self.folder)
 

@@ -5,7 +5,7 @@ have fixed bins, the same raw and clean and in every run, so that two of them ca
 each other or added.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from cleanpipe.kernels import scan
 
 VERSION = 1
 UNITS = ("documents", "bytes", "chars")
+SIDES = ("raw", "clean")
 STABILITY = (
     "repeat_run",
     "repeat_tokens",
@@ -140,3 +141,73 @@ def describe(
         "stages": stages(verdicts, table),
         "clusters": cluster_histogram(verdicts),
     }
+
+
+def merged(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What `describe` says of all documents, from what it says of some after others.
+
+    Everything is added, so that neither their order nor how they are cut matters.
+    """
+    first = parts[0]
+    return {
+        **{side: _added([part[side] for part in parts]) for side in SIDES},
+        "by": {
+            name: {side: _values([part["by"][name][side] for part in parts]) for side in SIDES}
+            for name in first["by"]
+        },
+        "histograms": {
+            name: {
+                side: _histograms([part["histograms"][name][side] for part in parts])
+                for side in SIDES
+            }
+            for name in first["histograms"]
+        },
+        "stages": _stages([row for part in parts for row in part["stages"]]),
+        "clusters": _bins([part["clusters"] for part in parts]),
+    }
+
+
+def _added(counts: Sequence[Mapping[str, int]]) -> dict[str, int]:
+    return {name: sum(one[name] for one in counts) for name in counts[0]}
+
+
+def _values(parts: Sequence[Mapping[str, Mapping[str, int]]]) -> dict[str, dict[str, int]]:
+    """`by_value` of all, most bytes first."""
+    known: dict[str, list[Mapping[str, int]]] = {}
+    for part in parts:
+        for value, counts in part.items():
+            known.setdefault(value, []).append(counts)
+    added = {value: _added(counts) for value, counts in known.items()}
+    return dict(sorted(added.items(), key=lambda item: (-item[1]["bytes"], item[0])))
+
+
+def _histograms(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    least = [part["min"] for part in parts if part["min"] is not None]
+    most = [part["max"] for part in parts if part["max"] is not None]
+    return {
+        "count": sum(part["count"] for part in parts),
+        "null": sum(part["null"] for part in parts),
+        "min": min(least, default=None),
+        "max": max(most, default=None),
+        "bins": _bins([part["bins"] for part in parts]),
+    }
+
+
+def _bins(parts: Sequence[Sequence[Sequence[float]]]) -> list[list[Any]]:
+    """Bins with their counts, those of one edge added."""
+    known: dict[float, int] = {}
+    for edge, count in (one for part in parts for one in part):
+        known[edge] = known.get(edge, 0) + int(count)
+    return [[edge, known[edge]] for edge in sorted(known)]
+
+
+def _stages(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """`stages` of all, in the order of stages' and rules' names."""
+    known: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        known.setdefault((row["stage"], row["rule"], row["verdict"]), []).append(row)
+    return [
+        {"stage": stage, "rule": rule, "verdict": verdict}
+        | {unit: sum(row[unit] for row in known[stage, rule, verdict]) for unit in UNITS}
+        for stage, rule, verdict in sorted(known)
+    ]

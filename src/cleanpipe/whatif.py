@@ -20,7 +20,9 @@ from cleanpipe import intake, store
 from cleanpipe.balance import Balance
 from cleanpipe.decide import Decisions
 from cleanpipe.dedup import Dedup
+from cleanpipe.documents import Documents
 from cleanpipe.errors import QuarantineError, RecipeError
+from cleanpipe.kernels.components import repeated
 from cleanpipe.measure import block_name, carried_schema
 from cleanpipe.recipe import Recipe
 from cleanpipe.recipe_file import load
@@ -28,7 +30,7 @@ from cleanpipe.replay import Answer, Compared, places
 
 DECIDED = ("filter", "dedup", "balance", "order", "gates", "max_quarantined")
 """The sections that are decided between the passes."""
-WITHOUT_EFFECT = ("augment", "output")
+WITHOUT_EFFECT = ("augment", "output", "memory")
 """The sections that change what is written of a document, and not which documents."""
 ALWAYS = ("shard", "row", "early", "bytes", "given", "text_lo", "text_hi")
 SHOWN_BY = ("lang", "source")
@@ -44,7 +46,7 @@ class WhatIf:
         self.inputs = store.read_json(run / "inputs.json")
         self.open_pairs = 0
         _refuse_sections(self.changed)
-        self.documents = self._load()
+        self.table, self.documents = self._load()
         self.ends = [self.documents]
         for stage in self.asked.order:
             if stage == "dedup":
@@ -54,8 +56,8 @@ class WhatIf:
                     end.filter() if stage == "filter" else end.balance()
         self.guess = self.ends.pop() if len(self.ends) == 3 else self.ends[0]
 
-    def _load(self) -> Decisions:
-        """The documents, with no more columns than the recipe asks for."""
+    def _load(self) -> tuple[pl.DataFrame, Decisions]:
+        """The documents, with few columns, and what becomes of them."""
         paths = sorted((self.run / "receipts").glob("measure-*.json"))
         receipts = [store.read_json(path) for path in paths]
         shards = (entry["shard"] for entry in self.inputs)
@@ -72,27 +74,28 @@ class WhatIf:
         missing = [name for name in wanted if name not in kept]
         if missing:
             raise needs_a_run([f"{missing[0]!r}: pass 1 did not keep that column"])
-        wanted |= dict.fromkeys(name for name in SHOWN_BY if name in kept)
         seed = self.asked.seed or 0
-        found = Decisions(self.asked, seed, self.run, blocks, carried, tuple(wanted))
+        documents = Documents.of(self.run, self.asked, seed, receipts, carried, kept)
+        found = Decisions(self.asked, documents)
         lost = int(found.quarantined.sum())
-        if lost > self.asked.max_quarantined * found.table.height:
+        if lost > self.asked.max_quarantined * documents.count:
             raise QuarantineError(
-                f"{lost} of {found.table.height} documents could not be read; max_quarantined "
+                f"{lost} of {documents.count} documents could not be read; max_quarantined "
                 f"would allow {self.asked.max_quarantined:.2%}: a run would end there"
             )
-        return found
+        shown = (name for name in SHOWN_BY if name in documents.kinds)
+        return documents.columns((*ALWAYS, *shown)), found
 
     def _deduplicate(self) -> None:
         """Let equal texts give way, then similar ones: one way, or the two ends and a guess."""
         documents = self.documents
-        documents.exact()
+        self._drop_equal()
         near = self.asked.dedup.near if self.asked.dedup else None
         if near is None:
             return
         compared = _compared(self.run, self.had.dedup, self.asked.dedup)
         rows, numbers = self._candidates(compared)
-        table = documents.keyed_table(rows)
+        table = documents.documents.keyed(rows, self.asked.ranking_columns("dedup"))
         answer = compared.decide(near, table, numbers)
         self.open_pairs = answer.open_pairs
         if answer.perhaps.any():
@@ -103,11 +106,23 @@ class WhatIf:
             _give_way(likely, rows, guess, guess.surely)
         _give_way(documents, rows, answer, answer.surely)
 
+    def _drop_equal(self) -> None:
+        """Let equal texts give way to the best of them."""
+        if self.asked.dedup is None or not self.asked.dedup.exact:
+            return
+        rows = np.flatnonzero(self.documents.alive)
+        low = self.table["text_lo"].fill_null(0).to_numpy()[rows]
+        rows = rows[repeated(low)]
+        table = self.documents.documents.keyed(rows, self.asked.ranking_columns("dedup"))
+        best = rows[self.asked.dedup.exact_duplicates(table)]
+        gone = best != rows
+        self.documents.give_way(rows[gone], best[gone], np.ones(int(gone.sum())), "exact")
+
     def _candidates(
         self, compared: Compared
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """The rows that are left and were compared, or an equal text was; and their numbers."""
-        table, alive = self.documents.table, self.documents.alive
+        table, alive = self.table, self.documents.alive
         rows = np.searchsorted(places(table), compared.keys)
         if self.had.dedup is None or not self.had.dedup.exact:
             numbers = np.flatnonzero(alive[rows])
@@ -186,8 +201,6 @@ def _compared(run: Path, had: Dedup | None, asked: Dedup | None) -> Compared:
     """The run's pairs; RecipeError where they cannot answer."""
     if had is None or had.near is None:
         raise needs_a_run(["dedup.near: the run made no signatures"])
-    if not (run / "pairs" / "candidates.parquet").exists():
-        raise needs_a_run(["dedup.near: the run's version did not list all candidates"])
     if asked is None or asked.near is None:
         raise ValueError("nothing is asked about near-duplicates")
     if had.exact and not asked.exact:
@@ -202,7 +215,7 @@ def _compared(run: Path, had: Dedup | None, asked: Dedup | None) -> Compared:
 def _fork(documents: Decisions) -> Decisions:
     """The same documents, to be decided another way from here on."""
     other = copy.copy(documents)
-    for name in ("alive", "duplicate_of", "similarity", "copies"):
+    for name in ("fate", "duplicate_of", "copies"):
         setattr(other, name, getattr(documents, name).copy())
     return other
 
@@ -211,4 +224,4 @@ def _give_way(
     end: Decisions, rows: npt.NDArray[np.int64], answer: Answer, chosen: npt.NDArray[np.bool_]
 ) -> None:
     best = rows[answer.for_whom[chosen]]
-    end.give_way(rows[chosen], best, np.full(len(best), np.nan))
+    end.give_way(rows[chosen], best, np.full(len(best), np.nan), "near")

@@ -8,7 +8,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cleanpipe import plain, store
+from cleanpipe import plain, scratch, store
 from cleanpipe.corpus import Block, Shard
 from cleanpipe.errors import InputError
 from cleanpipe.recipe import Recipe
@@ -30,6 +30,11 @@ COPIES_SCHEMA = {
 def part_name(number: int) -> str:
     """The name of a part's files."""
     return f"part-{number:05d}"
+
+
+def plan_path(folder: Path, number: int) -> Path:
+    """What is to be written into a part; `folder` is the run's."""
+    return folder / "scratch" / f"{part_name(number)}.arrow"
 
 
 def output_schema(recipe: Recipe, carried: pa.Schema) -> pa.Schema:
@@ -54,7 +59,7 @@ def write_part(
 ) -> store.Record:
     """Write one part, its rows of `copies`, and its receipt."""
     name = part_name(number)
-    plan = pl.read_parquet(folder / "scratch" / f"{name}.parquet")
+    plan = pl.DataFrame(scratch.load_table(plan_path(folder, number)))
     copies: list[pl.DataFrame] = []
 
     def tables() -> Iterator[pa.Table]:
@@ -161,19 +166,3 @@ def cast_column(
 
 def _is_string(kind: pa.DataType) -> bool:
     return kind in {pa.string(), pa.large_string(), pa.string_view()}
-
-
-def cut_parts(plan: pl.DataFrame, shard_size: int) -> list[pl.DataFrame]:
-    """Cut the documents to write, originals first, into parts of about `shard_size` bytes."""
-    if plan.is_empty():
-        return []
-    before = plan["bytes"].cum_sum().to_numpy() - plan["bytes"].to_numpy()
-    # extra copies begin a new part: they stand in later parts than their originals
-    extra = int((plan["copy"].to_numpy() == 0).sum())
-    numbers = before // shard_size
-    if extra < plan.height:
-        later = (before[extra:] - before[extra]) // shard_size
-        numbers[extra:] = later + (numbers[extra - 1] + 1 if extra else 0)
-    _, starts = np.unique(numbers, return_index=True)
-    ends = [*starts[1:], plan.height]
-    return [plan[int(start) : int(end)] for start, end in zip(starts, ends, strict=True)]

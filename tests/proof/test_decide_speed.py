@@ -92,7 +92,7 @@ def grow_pairs(run):
     """A quarter of the documents in buckets of five, and how similar those are."""
     chance = np.random.default_rng(1)
     rows = np.sort(chance.permutation(DOCUMENTS)[:CANDIDATES]).astype(np.uint64)
-    old = pl.read_parquet(run / "pairs" / "candidates.parquet")
+    old = pl.read_parquet(run / "pairs" / "candidates-00000.parquet")
     table = pl.DataFrame({"row": rows}).with_columns(
         shard=pl.lit(0, dtype=pl.UInt32), missing=pl.lit(0, dtype=pl.Int64)
     )
@@ -102,7 +102,7 @@ def grow_pairs(run):
         table = table.with_columns(
             pl.when(pl.Series(shares)).then(pl.Series(groups)).cast(pl.Int32).alias(name)
         )
-    store_frame(run / "pairs" / "candidates.parquet", table.select(old.columns))
+    store_frame(run / "pairs" / "candidates-00000.parquet", table.select(old.columns))
     places = np.arange(CANDIDATES)
     late = np.concatenate([places[places % 5 >= step] for step in range(1, 5)])
     early = np.concatenate([places[places % 5 >= step] - step for step in range(1, 5)])
@@ -116,7 +116,7 @@ def grow_pairs(run):
             "similarity": chance.uniform(0.4, 1.0, len(late)),
         }
     )
-    store_frame(run / "pairs" / "pairs.parquet", pairs)
+    store_frame(run / "pairs" / "pairs-00000.parquet", pairs)
 
 
 def store_frame(path, frame):

@@ -92,3 +92,25 @@ def intersection(a: Hashes, b: Hashes, needed: int) -> Any:
             i += np.uint64(left <= right)
             j += np.uint64(right <= left)
     return np.int64(shared) if np.int64(shared) >= needed else -1
+
+
+@njit(cache=True, nogil=True)
+def copy_sets(
+    offsets: npt.NDArray[np.int64],
+    hashes: Hashes,
+    wanted: npt.NDArray[np.int64],
+    into: Hashes,
+    at: int,
+) -> int:
+    """Copy the sets of the wanted documents one after another to `into[at:]`; where they end.
+
+    >>> into = np.zeros(3, np.uint64)
+    >>> sets = np.array([0, 2, 3]), np.array([7, 8, 9], np.uint64)
+    >>> copy_sets(*sets, np.array([1]), into, 0), into.tolist()
+    (1, [9, 0, 0])
+    """
+    for document in wanted:
+        for k in range(offsets[document], offsets[document + 1]):
+            into[at] = hashes[k]
+            at += 1
+    return at

@@ -75,7 +75,7 @@ def render(
         inputs=inputs,
         versions=versions,
         recipe=recipe.dump(),
-        notices=recipe.notices,
+        notices=(*stats["alerts"], *recipe.notices),
     )
 
 

@@ -1,0 +1,58 @@
+"""Arrays and tables between the passes, in a run's scratch folder.
+
+They are made anew whenever a run goes on, so that nothing is synced and nothing hashed.
+"""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from cleanpipe import store
+
+
+def save(path: Path, array: npt.NDArray[Any]) -> None:
+    """Write an array, which `load` maps."""
+    plain = np.ascontiguousarray(array)
+
+    def fill(file: IO[bytes]) -> None:
+        # not np.save, whose own writing hides the reason when a disk is full
+        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(plain))
+        file.write(plain.data)
+
+    _write(path, fill)
+
+
+def load(path: Path) -> npt.NDArray[Any]:
+    """An array of a file, read where it is touched."""
+    array: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    return array
+
+
+def save_table(path: Path, tables: Iterable[pa.Table], schema: pa.Schema) -> None:
+    """Write a table as an Arrow file without compression, which `load_table` maps."""
+
+    def fill(file: IO[bytes]) -> None:
+        with pa.ipc.new_file(file, schema) as writer:
+            for table in tables:
+                writer.write_table(table)
+
+    _write(path, fill)
+
+
+def load_table(path: Path) -> pa.Table:
+    """A table of a file, read where it is touched."""
+    with pa.memory_map(str(path)) as file:
+        return pa.ipc.open_file(file).read_all()
+
+
+def _write(path: Path, fill: Callable[[IO[bytes]], None]) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            fill(file)
+    except OSError as error:
+        raise store.cannot_write(path, error) from error

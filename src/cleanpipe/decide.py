@@ -94,13 +94,17 @@ class Fates:
             )
         )
         by_filter = {name: pl.when(stage == "filter").then(name) for name in SHOWN}
-        value = pl.when(pl.col("rule") == CAP).then("domain_rank").otherwise("value")
+        is_capped = pl.col("rule") == CAP
+        value = pl.when(is_capped).then("domain_rank").otherwise("value")
+        cap = recipe.filter.urls.per_domain if recipe.filter.urls else None
         return frame.select(
             "stage",
             "rule",
             value=pl.when(stage == "dedup").then("similarity").when(stage == "filter").then(value),
             low=by_filter["low"],
-            high=pl.when(is_near)
+            high=pl.when(is_capped)
+            .then(pl.lit(cap, pl.Float64))
+            .when(is_near)
             .then(pl.lit(threshold))
             .when(stage == "dedup")
             .then(pl.lit(1.0))

@@ -97,7 +97,7 @@ def test_the_flow_is_quiet(flow):
     _, done = flow
     assert "Traceback" not in done.stderr
     assert "ERROR" not in done.stderr
-    assert len(done.stderr.splitlines()) < 15
+    assert len(done.stderr.splitlines()) < 25  # a line or two a step
 
 
 def test_a_failed_gate_fails_the_flow(flow, sample_recipe):

@@ -170,19 +170,33 @@ def show_story(console: Console, story: dict[str, Any]) -> None:
     if best := story.get("representative"):
         way = "is marked as near" if verdict["verdict"] == "kept" else "gave way to"
         console.print(visible(f"  {way} {best['id']}, {_became(best, verdict)}"))
+    if equal := story.get("equal"):
+        console.print(visible(f"  {_both(equal)}"))
     for step in story.get("fixes", []):
         console.print(Text("  fixed ") + visible(str(step)))
     _show_rules(console, story)
-    for met in story.get("evaluations", [])[:SHOWN_EXAMPLES]:
-        part = f"{met['seen']:,} of {met['of']:,} words"
-        console.print(visible(f"  holds {part} of example {met['id']} of {met['set']}"))
-    if (more := len(story.get("evaluations", [])) - SHOWN_EXAMPLES) > 0:
-        console.print(f"  and words of {more:,} more examples (--json lists them)")
+    _show_evaluations(console, story)
     if "before" in story and story["before"] != story["after"]:
         console.print(Text("before:", "bold"), visible(story["before"]), sep="\n")
     if "after" in story:
         console.print(Text("text:", "bold"), visible(story["after"]), sep="\n")
     console.print()
+
+
+def _show_evaluations(console: Console, story: dict[str, Any]) -> None:
+    """The examples of evaluation sets that the document shares words with."""
+    for met in story.get("evaluations", [])[:SHOWN_EXAMPLES]:
+        part = f"{met['seen']:,} of {met['of']:,} words"
+        console.print(visible(f"  holds {part} of example {met['id']} of {met['set']}"))
+    if (more := len(story.get("evaluations", [])) - SHOWN_EXAMPLES) > 0:
+        console.print(f"  and words of {more:,} more examples (--json lists them)")
+
+
+def _both(equal: dict[str, Any]) -> str:
+    """The value that made one document the duplicate of another."""
+    told = f"both have {equal['column']} {equal['compared']}"
+    same = equal["compared"] == equal["value"] == equal["other"]
+    return told if same else f"{told}: {equal['value']} here, {equal['other']} there"
 
 
 def _show_rules(console: Console, story: dict[str, Any]) -> None:
@@ -198,6 +212,8 @@ def _show_rules(console: Console, story: dict[str, Any]) -> None:
 
 def _became(best: dict[str, Any], verdict: dict[str, Any]) -> str:
     by = f" by {best['stage']}: {best['rule']}" if best["rule"] else ""
+    if verdict["similarity"] is None:
+        return f"which was {best['verdict']}{by}"
     return f"which was {best['verdict']}{by} (similarity {verdict['similarity']:.3f})"
 
 

@@ -106,7 +106,7 @@ class Fates:
             .then(pl.lit(cap, pl.Float64))
             .when(is_near)
             .then(pl.lit(threshold))
-            .when(stage == "dedup")
+            .when((stage == "dedup") & (pl.col("rule") == "exact"))
             .then(pl.lit(1.0))
             .otherwise(by_filter["high"]),
         )
@@ -249,7 +249,9 @@ class Decisions:
         if rule == "near" and near is not None and not near.drop:
             return {"dropped": 0, "left": int(self.alive.sum())}
         self._drop(rows, "dedup", rule)
-        followers = np.flatnonzero(self.duplicate_of != NOBODY)
+        # but not those by the column: their text need not be like that of whom it gave way to
+        by_column = self._number(("dedup", "column"))
+        followers = np.flatnonzero((self.duplicate_of != NOBODY) & (self.fate != by_column))
         followers = followers[self.duplicate_of[self.duplicate_of[followers]] != NOBODY]
         through = self.duplicate_of[followers]
         self.duplicate_of[followers] = self.duplicate_of[through]

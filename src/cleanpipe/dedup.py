@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from cleanpipe.errors import RecipeError
 from cleanpipe.kernels.buffers import text_buffers
@@ -309,11 +309,20 @@ class Column(BaseModel):
         )
 
 
+def _named(given: object) -> object:
+    return {"name": given} if isinstance(given, str) else given
+
+
 class Dedup(BaseModel):
     """Which of equal and of similar documents stay."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    column: Annotated[
+        Column | None, BeforeValidator(_named, json_schema_input_type=str | Column | None)
+    ] = None
+    """Keep one of the documents with an equal value in a column of the input, such as
+    `{name: url, normalize: url}`; it comes before all comparisons of texts."""
     exact: bool = True
     """Keep one of the documents whose normalized texts are equal."""
     near: Near | None = Near()
@@ -329,6 +338,10 @@ class Dedup(BaseModel):
         keep = self.near.keep if self.near else ("id",)
         return _first_of_equals(table, lambda rows: rank(table[rows], keep), TEXT_HASHES)
 
+    def keep(self) -> tuple[Preference, ...]:
+        """What chooses among documents whose texts differ."""
+        return (self.near or Near()).keep if self.near or self.column else ()
+
     def column_duplicates(self, table: pl.DataFrame) -> Rows:
         """For each row the one that stands for its value of the column: itself, or the best.
 
@@ -337,8 +350,8 @@ class Dedup(BaseModel):
         """
         own: Rows = np.arange(table.height)
         rows = np.flatnonzero(table[COLUMN_HASHES[0]].is_not_null().to_numpy())
-        some, keep = table[rows], (self.near or Near()).keep
-        best = _first_of_equals(some, lambda few: rank(some[few], keep), COLUMN_HASHES)
+        some = table[rows]
+        best = _first_of_equals(some, lambda few: rank(some[few], self.keep()), COLUMN_HASHES)
         own[rows] = rows[best]
         return own
 

@@ -58,15 +58,36 @@ class Deduplication:
         return max(int(self.recipe.memory) // SHARE, 1)
 
     def run(self) -> store.Record:
-        """Let equal texts give way, then similar ones."""
+        """Let documents of an equal value give way, then equal texts, then similar ones."""
         dedup, documents = self.recipe.dedup, self.decisions.documents
         dropped = 0
         hidden: Rows = np.zeros(0, np.int64)
+        if dedup is not None and dedup.column is not None and documents.count:
+            dropped += self._of_equal_value()
         if dedup is not None and dedup.exact and documents.count:
-            dropped, hidden = self._equal()
+            equal_texts, hidden = self._equal()
+            dropped += equal_texts
         if dedup is not None and dedup.near is not None and documents.count:
             dropped += self._similar(dedup.near, hidden)
         return {"dropped": dropped, "left": int(self.decisions.alive.sum())}
+
+    def _of_equal_value(self) -> int:
+        """Drop all but the best of documents with an equal value in the recipe's column."""
+        documents, keep = self.decisions.documents, self.recipe.ranking_columns("dedup")
+        scratch.save(self.scratch / "alive.npy", self.decisions.alive)
+        parts = bands.parts_of(documents.count, equal.BYTES_A_DOCUMENT, self.memory)
+
+        def find(part: int) -> store.Record:
+            arguments = (documents, self.recipe.dedup, keep, self.scratch, part, parts)
+            self.call(equal.find_by_column, *arguments)
+            return {"part": part}
+
+        self.map("find equal values", find, range(parts))
+        gone, best = (equal.found(self.scratch, parts, name, "column") for name in ("gone", "best"))
+        order = np.argsort(gone)
+        unknown = np.full(len(gone), np.nan)
+        self.decisions.give_way(gone[order], best[order], unknown, "column")
+        return len(gone)
 
     def _equal(self) -> tuple[int, Rows]:
         """Drop all but the best of equal texts; the documents that need not be compared."""

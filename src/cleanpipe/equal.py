@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from cleanpipe import scratch
-from cleanpipe.dedup import Dedup, Rows
+from cleanpipe.dedup import COLUMN_HASHES, Dedup, Rows
 from cleanpipe.documents import Documents
 from cleanpipe.kernels.components import repeated
 
@@ -44,10 +44,27 @@ def find(
         scratch.save(_path(folder, part, name), found)
 
 
-def found(folder: Path, parts: int, name: str) -> Rows:
-    """What `find` left of all parts under a name: "gone", "best" or "hidden"."""
-    return np.concatenate([scratch.load(_path(folder, part, name)) for part in range(parts)])
+def find_by_column(
+    documents: Documents, dedup: Dedup, keep: tuple[str, ...], folder: Path, part: int, parts: int
+) -> None:
+    """Find documents with an equal value in the recipe's column among those of a part.
+
+    `folder` holds alive.npy, and gets column-PART.gone.npy and .best.npy, as `find` leaves them.
+    """
+    alive = scratch.load(folder / "alive.npy")
+    numbers, hashes = documents.hashes(COLUMN_HASHES[0], alive, part, parts)
+    numbers, hashes = numbers[hashes != 0], hashes[hashes != 0]  # without a value it reads as 0
+    rows = numbers[repeated(hashes)].astype(np.int64)
+    best = dedup.column_duplicates(documents.keyed(rows, (*keep, *COLUMN_HASHES)))
+    gives_way = best != np.arange(len(rows))
+    for name, found in (("gone", rows[gives_way]), ("best", rows[best[gives_way]])):
+        scratch.save(_path(folder, part, name, "column"), found)
 
 
-def _path(folder: Path, part: int, name: str) -> Path:
-    return folder / f"equal-{part:05d}.{name}.npy"
+def found(folder: Path, parts: int, name: str, kind: str = "equal") -> Rows:
+    """What `find` left of all parts under a name: "gone", "best" or "hidden"; or a column's."""
+    return np.concatenate([scratch.load(_path(folder, part, name, kind)) for part in range(parts)])
+
+
+def _path(folder: Path, part: int, name: str, kind: str = "equal") -> Path:
+    return folder / f"{kind}-{part:05d}.{name}.npy"

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from cleanpipe import jsonl, plain, readers, store
 from cleanpipe.corpus import Block, Shard, Span
-from cleanpipe.dedup import Near
+from cleanpipe.dedup import COLUMN_HASHES, Near
 from cleanpipe.draw import Wanted
 from cleanpipe.errors import InputError
 from cleanpipe.evaluations import SHARED, SHARED_TYPE
@@ -35,6 +35,7 @@ OWN: Mapping[str, pl.DataType] = {
     "text_lo": pl.UInt64(),
     "text_hi": pl.UInt64(),
     "fixes": pl.UInt32(),
+    **dict.fromkeys(COLUMN_HASHES, pl.UInt64()),
     SHARED: SHARED_TYPE,
 }
 """The columns of the tables of pass 1 that are no measures."""
@@ -138,6 +139,9 @@ def documents(batch: readers.Batch, shard: Shard, recipe: Recipe, seed: int) -> 
         },
         schema_overrides={"early": pl.String},
     )
+    if (by := recipe.dedup and recipe.dedup.column) and by.name in batch.table.column_names:
+        values = pl.Series(plain.as_text(batch.table.column(by.name)))
+        frame = frame.hstack(by.hashes(values, seed))
     blank = (pl.col("bytes") == 0) | (pl.col("space_char_frac") == 1.0)
     early = (
         pl.when(pl.col("early").is_not_null())

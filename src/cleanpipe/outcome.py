@@ -21,7 +21,7 @@ from cleanpipe.recipe import Recipe
 from cleanpipe.urls import CAP
 
 KINDS = ("kept", "dropped", "quarantined")
-DUPLICATES = ("exact", "near")
+DUPLICATES = ("column", "exact", "near")
 
 
 def count_block(documents: Documents, recipe: Recipe, place: int) -> store.Record:

@@ -137,7 +137,8 @@ def _duplicates(recipe: Recipe, drawn: Drawn, sample: Sample, *, whole: bool) ->
         return {"exact": None, "near": None}
     if whole:
         rules = drawn.decisions.reasons.filter(pl.col("stage") == "dedup")["rule"]
-        found = {name: int((rules == name).sum()) for name in ("exact", "near")}
+        wanted = ("column", "exact", "near") if recipe.dedup.column else ("exact", "near")
+        found = {name: int((rules == name).sum()) for name in wanted}
         return {name: {"estimate": n, "at_least": n} for name, n in found.items()}
     if not recipe.dedup.exact:
         return {"exact": None, "near": {"estimate": None, "at_least": 0}}

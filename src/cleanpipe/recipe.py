@@ -236,6 +236,8 @@ class Recipe(BaseModel):
         if self.balance is not None:
             asked.append(("balance.by", self.balance.by))
         asked += [("dedup.near.keep", name) for name in self._keep()]
+        if self.dedup is not None and self.dedup.column is not None:
+            asked.append(("dedup.column", self.dedup.column.name))
         given = {*self.measured(), "id"}  # every table has an id
         yield from ((option, name) for option, name in asked if name not in given)
 
@@ -246,8 +248,7 @@ class Recipe(BaseModel):
         return tuple(self._keep())
 
     def _keep(self) -> list[str]:
-        near = self.dedup.near if self.dedup else None
-        return [column_of(preference) for preference in near.keep] if near else []
+        return [column_of(preference) for preference in self.dedup.keep()] if self.dedup else []
 
     def written_in(self, tree: Node) -> Self:
         """The same recipe, which knows where each of its options is written."""
@@ -286,6 +287,12 @@ class Recipe(BaseModel):
             if name in columns
         )
         self.refuse(taken)
+        by = self.dedup.column if self.dedup else None
+        missing = [] if by is None or by.name in columns else [by.name]
+        self.refuse(
+            ("dedup.column", f"{name!r} is no column of the input{did_you_mean(name, columns)}")
+            for name in missing
+        )
         self.refuse(self._problems({**columns, **self.measured(), "id": pl.String()}))
 
     def unbounded(self) -> Iterator[str]:

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from cleanpipe import intake, store
 from cleanpipe.balance import Balance
 from cleanpipe.decide import Decisions
-from cleanpipe.dedup import Dedup
+from cleanpipe.dedup import COLUMN_HASHES, Dedup
 from cleanpipe.documents import Documents
 from cleanpipe.errors import QuarantineError, RecipeError
 from cleanpipe.kernels.components import repeated
@@ -89,6 +89,7 @@ class WhatIf:
     def _deduplicate(self) -> None:
         """Let equal texts give way, then similar ones: one way, or the two ends and a guess."""
         documents = self.documents
+        self._drop_by_column()
         self._drop_equal()
         near = self.asked.dedup.near if self.asked.dedup else None
         if near is None:
@@ -105,6 +106,19 @@ class WhatIf:
             _give_way(most, rows, answer, answer.surely | answer.perhaps)
             _give_way(likely, rows, guess, guess.surely)
         _give_way(documents, rows, answer, answer.surely)
+
+    def _drop_by_column(self) -> None:
+        """Let documents of an equal value in the column give way to the best of them."""
+        column = self.asked.dedup.column if self.asked.dedup else None
+        if self.asked.dedup is None or column is None:
+            return
+        if self.had.dedup is None or self.had.dedup.column != column:
+            raise needs_a_run(["dedup.column: the run did not compare these values"])
+        rows = np.flatnonzero(self.documents.alive)
+        names = (*self.asked.ranking_columns("dedup"), *COLUMN_HASHES)
+        best = rows[self.asked.dedup.column_duplicates(self.documents.documents.keyed(rows, names))]
+        gone = best != rows
+        self.documents.give_way(rows[gone], best[gone], np.full(int(gone.sum()), np.nan), "column")
 
     def _drop_equal(self) -> None:
         """Let equal texts give way to the best of them."""

@@ -5,7 +5,8 @@ from typing import Any
 
 import polars as pl
 
-from cleanpipe import contamination, corpus, ledger, store
+from cleanpipe import contamination, corpus, ledger, plain, store
+from cleanpipe.dedup import Column
 from cleanpipe.errors import InputError
 from cleanpipe.fixes import FIXES
 from cleanpipe.measure import OWN
@@ -40,6 +41,8 @@ def _story(run: Path, verdict: dict[str, Any]) -> dict[str, Any]:
         story["evaluations"] = found
     if verdict["duplicate_of"] is not None:
         story["representative"] = _representative(run, verdict)
+    if verdict["rule"] == "column" and recipe.dedup is not None and recipe.dedup.column is not None:
+        story["equal"] = _equal(run, verdict, table, shards, recipe.dedup.column)
     if line["early"] is None:
         before, after = _texts(table, recipe, shards, run)
         story |= {"before": before, "after": after}
@@ -81,6 +84,26 @@ def _representative(run: Path, verdict: dict[str, Any]) -> dict[str, Any]:
     )
     found = ledger.load_verdicts(run).filter(place)
     return found.select("id", "verdict", "stage", "rule", "copies").collect().row(0, named=True)
+
+
+def _equal(
+    run: Path,
+    verdict: dict[str, Any],
+    table: pl.DataFrame,
+    shards: tuple[corpus.Shard, ...],
+    column: Column,
+) -> dict[str, Any]:
+    """The values of the two documents in the column, and what of them is equal."""
+    name = verdict["duplicate_shard"]
+    number = next(shard.number for shard in shards if shard.name == name)
+    other = ledger.measures_of(run, number, verdict["duplicate_row"])
+    values = [pl.Series(plain.as_text(one[column.name].to_arrow())) for one in (table, other)]
+    return {
+        "column": column.name,
+        "compared": column.forms(values[0])[0],
+        "value": values[0][0],
+        "other": values[1][0],
+    }
 
 
 def _texts(

@@ -132,6 +132,14 @@ def test_a_template_counts_on_neither_side():
     assert len(ten[0][2]) == 10
 
 
+def test_an_example_of_two_templates_is_nobodys():
+    """Its runs over the seam are in no other example, but none of their words is its own."""
+    one, two = " ".join(NUMBERS[:8]), " ".join(NUMBERS[8:16])
+    examples = [f"{one} q{i}" for i in range(11)] + [f"{two} r{i}" for i in range(11)]
+    known = found([*examples, f"{one} {two}"], [f"{one} {two}", f"{one} q3"], 8)
+    assert known == [(16, 0, {}), (9, 8, {3: (1, 1)})]
+
+
 def write(folder, name, data):
     path = folder / name
     path.write_bytes(data)

@@ -1,15 +1,18 @@
 """What datasketch makes of our signatures, and we of its own, by datasketch itself."""
 
+import re
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 from datasketch import MinHash
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ruamel.yaml import YAML
 
 import cleanpipe
-from cleanpipe.dedup import Near
+from cleanpipe.dedup import Dedup, Near
 from cleanpipe.interchange import from_datasketch, to_datasketch, to_lsh
 from cleanpipe.kernels.minhash import band_hashes
 
@@ -63,3 +66,15 @@ def test_what_cannot_be_compared_is_refused():
         from_datasketch([one, other])
     with pytest.raises(ValueError, match=r"affine64 .* expected one kind, of the scheme"):
         from_datasketch([MinHash(128, scheme="affine64")])
+
+
+def test_the_page_shows_what_happens():
+    """The program in docs/dedup.md runs, and the recipe at its head loads."""
+    page = (Path(__file__).parents[1] / "docs" / "dedup.md").read_text(encoding="utf-8")
+    (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    exec(program, {})  # noqa: S102 - our own page
+    (section,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    known = YAML(typ="safe").load(section)["dedup"]
+    assert Dedup.model_validate(known).near == Near(
+        keep=({"source": ("books", "web")}, "replacement_chars", "-chars", "date")
+    )

@@ -38,13 +38,14 @@ def compare_block(
     """
     if recipe.dedup is None or recipe.dedup.near is None:
         return
+    near = recipe.dedup.near
     key = jaccard.secret_key(documents.seed)
     sizes = [np.zeros(1, dtype=np.int64)]
     hashes = []
     wanted = documents.columns(("shard", "row", "fixes", "text_lo"), rows)
     for again in reread(wanted, recipe, documents.seed, [block], shards):
         offsets, found = jaccard.shingle_sets(
-            *text_buffers(again.texts), recipe.dedup.near.ngram, *key
+            *text_buffers(again.texts), near.ngram, *key, near.shingle == "chars"
         )
         sizes.append(np.diff(offsets))
         hashes.append(found)

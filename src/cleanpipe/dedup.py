@@ -128,7 +128,7 @@ def _order(preference: Preference, table: pl.DataFrame) -> pl.Expr:
 
 
 class Near(BaseModel):
-    """Near-duplicates: documents whose sets of word n-grams overlap.
+    """Near-duplicates: documents whose sets of shingles (n-grams of words or characters) overlap.
 
     >>> Near().bands_and_rows(), round(Near().found(0.8), 3)
     ((16, 8), 0.947)
@@ -136,8 +136,12 @@ class Near(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    shingle: Literal["words", "chars"] = "words"
+    """What a shingle is made of: folded words without punctuation, or folded characters, a run of
+    white space as one. Characters see changes within words, and cost five times as much."""
     ngram: Annotated[int, Field(ge=1, le=100)] = 5
-    """Words in a shingle. Fewer find texts that share vocabulary, more only literal copies."""
+    """Words, or characters, in a shingle: of characters 15 to 30. Fewer find texts that share
+    vocabulary, more only literal copies."""
     threshold: float = 0.8
     """Exact Jaccard similarity from which a document is a duplicate. Lower drops more."""
     recall: float = 0.95
@@ -145,6 +149,10 @@ class Near(BaseModel):
     More recall means more candidates, whose texts are read once more; never a wrong drop."""
     num_perm: Annotated[int, Field(ge=1, le=4096)] = 128
     """Permutations of a signature. More give steeper bands, hence fewer candidates; time grows."""
+    bands: Annotated[int, Field(ge=1)] | None = None
+    """Bands of a signature, in place of what `recall` asks for; give `rows` beside it."""
+    rows: Annotated[int, Field(ge=1)] | None = None
+    """Minima in a band: documents that share all of one band's are compared."""
     keep: tuple[Preference, ...] = ("replacement_chars", "-chars", "id")
     """Measures or columns that choose the representative, the first one first: smaller is better,
     larger for '-name'; `{source: [books, web]}` prefers values in that order, `date` the earliest.
@@ -173,6 +181,8 @@ class Near(BaseModel):
 
     @model_validator(mode="after")
     def _can_reach_recall(self) -> "Near":
+        if self.bands is not None or self.rows is not None:
+            return self._bands_fit()
         best = _found(self.threshold, self.num_perm, 1)
         if round(best, 2) < self.recall:
             raise ValueError(
@@ -182,12 +192,24 @@ class Near(BaseModel):
             )
         return self
 
+    def _bands_fit(self) -> "Near":
+        if self.bands is None or self.rows is None:
+            raise ValueError("bands and rows go together: give both, or none and a recall")
+        if self.bands * self.rows > self.num_perm:
+            raise ValueError(
+                f"{self.bands} bands of {self.rows} rows need {self.bands * self.rows} "
+                f"permutations: raise num_perm, which is {self.num_perm}, or take fewer"
+            )
+        return self
+
     def bands_and_rows(self) -> tuple[int, int]:
-        """Bands and minima a band: the most rows whose recall at the threshold is as asked.
+        """Bands and minima a band: as given, or the most rows whose recall is as asked.
 
         Recall is rounded to two decimals, so that 0.8 and 128 give 16 bands of 8, which find 94.7 %
         of the pairs right at the threshold, and not 18 of 7 with more than twice the candidates.
         """
+        if self.bands is not None and self.rows is not None:
+            return self.bands, self.rows
         return next(
             (self.num_perm // rows, rows)
             for rows in range(self.num_perm, 0, -1)

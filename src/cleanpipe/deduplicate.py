@@ -171,8 +171,10 @@ class Deduplication:
         first = bands.components(files, documents.count)
         scratch.save(self.scratch / "first.npy", first)
         scratch.save(self.scratch / "alive.npy", self.decisions.alive)
-        words = documents.columns(("words",), rows).to_series().to_numpy()
-        weights = words * BYTES_A_SHINGLE + BYTES_A_CANDIDATE
+        near = self.recipe.dedup.near if self.recipe.dedup else None
+        shingles = near.shingle if near else "words"  # at most as many as words or characters
+        sizes = documents.columns((shingles,), rows).to_series().to_numpy()
+        weights = sizes * BYTES_A_SHINGLE + BYTES_A_CANDIDATE
         portions = bands.portions(rows, first, weights, self.memory)
         for number, own in enumerate(portions):
             clusters.save_portion(self.scratch, number, own)

@@ -4,7 +4,7 @@ import base64
 from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -175,7 +175,11 @@ def measures(
     """The measures of each text, and its MinHash bands as columns band_00, band_01, ..."""
     offsets, data = text_buffers(texts)
     permutations = minhash.permutations(near.num_perm if near else 0, seed)
-    counts, signatures = scan.scan(offsets, data, near.ngram if near else 1, *permutations)
+    if near and near.shingle == "chars":
+        signatures = minhash.character_signatures(offsets, data, near.ngram, *permutations)
+        counts, _ = scan.scan(offsets, data, 1, *minhash.permutations(0, seed))
+    else:
+        counts, signatures = scan.scan(offsets, data, near.ngram if near else 1, *permutations)
     tokens = wanted.tokens(texts, counts)
     raw = pl.DataFrame(counts, schema=list(scan.COUNTS), orient="row")
     fractions = [
@@ -238,9 +242,14 @@ def _as_text(column: pa.ChunkedArray) -> pa.LargeStringArray:
 
 
 def signatures(
-    texts: Iterable[str], *, num_perm: int = 128, ngram: int = 5, seed: int = 1
+    texts: Iterable[str],
+    *,
+    num_perm: int = 128,
+    ngram: int = 5,
+    shingle: Literal["words", "chars"] = "words",
+    seed: int = 1,
 ) -> npt.NDArray[np.uint32]:
-    """MinHash signatures of texts, (n, num_perm), over shingles of `ngram` folded words.
+    """MinHash signatures of texts, (n, num_perm), over shingles of folded words or characters.
 
     They equal datasketch's (`scheme="affine32"`) over `cleanpipe.shingle_hash` of each shingle.
 
@@ -252,6 +261,8 @@ def signatures(
     """
     array = pa.array(list(texts), type=pa.large_string())
     permutations = minhash.permutations(num_perm, seed)
+    if shingle == "chars":
+        return minhash.character_signatures(*text_buffers(array), ngram, *permutations)
     found: npt.NDArray[np.uint32] = scan.scan(*text_buffers(array), ngram, *permutations)[1]
     return found
 

@@ -74,7 +74,7 @@ class Compared:
 
     def refusal(self, near: Near) -> str | None:
         """Why these options need a run, None if they do not."""
-        for name in ("ngram", "num_perm"):
+        for name in ("shingle", "ngram", "num_perm"):
             if getattr(near, name) != getattr(self.near, name):
                 return f"dedup.near.{name}: the run's signatures were made with another"
         if near.threshold < self.near.threshold / 2:
@@ -90,13 +90,19 @@ class Compared:
         had, asked = (
             f"{b} bands of {r}" for b, r in (self.near.bands_and_rows(), near.bands_and_rows())
         )
+        if near.bands is not None:
+            return f"dedup.near.bands: {asked} minima, the run measured {had}"
         told = (
             f"dedup.near: threshold {near.threshold:g} with recall {near.recall:g} makes {asked} "
             f"minima, the run measured {had}"
         )
         recall = round(_recall(near, self.near.bands_and_rows()), 2)
         changed = near.model_copy(update={"recall": recall})
-        if recall > 0 and changed.bands_and_rows() == self.near.bands_and_rows():
+        if (
+            self.near.bands is None
+            and recall > 0
+            and changed.bands_and_rows() == self.near.bands_and_rows()
+        ):
             return f"{told}; --set dedup.near.recall={recall:g} keeps these, and is answered"
         return told
 

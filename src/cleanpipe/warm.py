@@ -13,6 +13,7 @@ from cleanpipe.kernels import overlap
 from cleanpipe.kernels.buffers import text_buffers
 from cleanpipe.kernels.jaccard import secret_key
 from cleanpipe.line_rules import Lines
+from cleanpipe.measure import signatures
 from cleanpipe.recipe import Recipe
 
 TEXTS = (
@@ -69,3 +70,4 @@ def compile_kernels(clean: Callable[[Recipe, Here], Any], say: Callable[[str], N
             }
         )
         clean(recipe, Here()).decide()
+    signatures(TEXTS, shingle="chars")

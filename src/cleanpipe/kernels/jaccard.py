@@ -12,7 +12,7 @@ from numba import njit
 
 from cleanpipe.kernels.hashing import KEY_2, KEY_3, Bytes, Hashes, hash_text, mix, text_keys
 from cleanpipe.kernels.minhash import hash_shingle, place_keys
-from cleanpipe.kernels.tokens import fold_words
+from cleanpipe.kernels.tokens import fold_characters, fold_words
 
 
 def secret_key(seed: int) -> tuple[np.uint64, np.uint64]:
@@ -23,12 +23,17 @@ def secret_key(seed: int) -> tuple[np.uint64, np.uint64]:
 
 @njit(cache=True, nogil=True)
 def shingle_sets(
-    offsets: npt.NDArray[np.int64], data: Bytes, ngram: int, init: Any, multiplier: Any
+    offsets: npt.NDArray[np.int64],
+    data: Bytes,
+    ngram: int,
+    init: Any,
+    multiplier: Any,
+    by_characters: bool = False,
 ) -> tuple[npt.NDArray[np.int64], Hashes]:
     """Each text's sorted distinct shingle hashes: (offsets of the sets, hashes one after another).
 
-    A text of fewer words than `ngram` is one shingle of all its words; one of none is the hash of
-    its bytes. No set is empty.
+    A shingle is `ngram` consecutive folded words, or characters (kernels.tokens). A text of fewer
+    is one shingle of all; one of none is the hash of its bytes. No set is empty.
 
     >>> data = np.frombuffer(b"a b c a b c" b"c", np.uint8)
     >>> sets, hashes = shingle_sets(np.array([0, 11, 12]), data, 2, *secret_key(1))
@@ -47,7 +52,10 @@ def shingle_sets(
     used = 0
     for i in range(n):
         start, stop = offsets[i], offsets[i + 1]
-        count = fold_words(data, start, stop, init, multiplier, words)
+        if by_characters:
+            count = fold_characters(data, start, stop, init, multiplier, words)
+        else:
+            count = fold_words(data, start, stop, init, multiplier, words)
         size = min(count, ngram)
         shingles = count - size + 1
         if used + shingles > len(hashes):

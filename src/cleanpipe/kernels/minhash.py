@@ -15,8 +15,13 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-from cleanpipe.kernels.hashing import Hashes, fmix32, fmix64, mix, mum
-from cleanpipe.kernels.tokens import PUBLIC_INIT, PUBLIC_MULTIPLIER, fold_words
+from cleanpipe.kernels.hashing import Bytes, Hashes, fmix32, fmix64, mix, mum
+from cleanpipe.kernels.tokens import (
+    PUBLIC_INIT,
+    PUBLIC_MULTIPLIER,
+    fold_characters,
+    fold_words,
+)
 
 Numbers = npt.NDArray[np.uint32]
 
@@ -143,6 +148,31 @@ def signature(words: Hashes, n: int, ngram: int, a: Numbers, b: Numbers, out: Nu
                 a.ctypes.data + skip,
                 b.ctypes.data + skip,
             )
+
+
+@njit(cache=True, nogil=True)
+def character_signatures(
+    offsets: npt.NDArray[np.int64], data: Bytes, ngram: int, a: Numbers, b: Numbers
+) -> Numbers:
+    """The signatures of texts over shingles of `ngram` folded characters, (n, permutations) u32.
+
+    >>> data = np.frombuffer(b"Abc  abcabc abc", np.uint8)
+    >>> one, two = character_signatures(np.array([0, 8, 15]), data, 3, *permutations(64, 1))
+    >>> bool((one == two).all())
+    True
+    """
+    texts = len(offsets) - 1
+    longest = 0
+    for i in range(texts):
+        longest = max(longest, offsets[i + 1] - offsets[i])
+    characters = np.empty(longest, np.uint64)
+    signatures = np.empty((texts, len(a)), np.uint32)
+    for i in range(texts):
+        count = fold_characters(
+            data, offsets[i], offsets[i + 1], PUBLIC_INIT, PUBLIC_MULTIPLIER, characters
+        )
+        signature(characters, count, ngram, a, b, signatures[i])
+    return signatures
 
 
 def shingle_hash(words: Sequence[str]) -> int:

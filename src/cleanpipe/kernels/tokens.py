@@ -210,3 +210,30 @@ def fold_words(data: Bytes, start: Any, stop: Any, init: Any, multiplier: Any, o
             out[symbols] = fold
             symbols += 1
     return count or symbols
+
+
+@njit(cache=True, nogil=True)
+def fold_characters(
+    data: Bytes, start: Any, stop: Any, init: Any, multiplier: Any, out: Hashes
+) -> Any:
+    """Write the hashes of the folded characters of data[start:stop] to `out`; how many they are.
+
+    A run of white space is one space, and none at the beginning or the end. A character's hash is
+    that of a word of that one character.
+    """
+    count = 0
+    blank = False
+    i = start
+    while i < stop:
+        cp, size = decode(data, i)
+        i += size
+        if flags_of(cp) & SPACE:
+            blank = count > 0
+            continue
+        if blank:
+            out[count] = fmix64((init ^ np.uint64(0x20)) * multiplier)
+            count += 1
+            blank = False
+        out[count] = fmix64((init ^ np.uint64(folded(cp))) * multiplier)
+        count += 1
+    return count

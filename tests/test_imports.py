@@ -11,11 +11,15 @@ FLOWS = sorted((ROOT / "flows").glob("*.py"))
 STAGES = {"normalize", "filter", "dedup", "balance", "augment", "stats"}
 # What each module may import of ours; a name stands for everything below it.
 ALLOWED = {
-    **{stage: {"errors", "kernels", "nearest", "url_forms", "urls", "where"} for stage in STAGES},
+    **{
+        stage: {"errors", "kernels", "nearest", "url_forms", "urls", "where", "ranking"}
+        for stage in STAGES
+    },
     "normalize": {
         *("draft", "fixes", "kernels", "line_rules", "patterns", "placeholders", "repair"),
         "white_space",
     },
+    "ranking": {"errors"},
     "fixes": {"line_rules", "nearest"},
     "patterns": {"draft", "invisible", "kernels", "markup", "placeholders"},
     "placeholders": {"draft", "kernels"},

@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from cleanpipe.dedup import Rows, rank
+from cleanpipe.dedup import Rows
 from cleanpipe.documents import Documents, chance
 from cleanpipe.errors import RecipeError
+from cleanpipe.ranking import rank
 from cleanpipe.recipe import Recipe
 from cleanpipe.urls import CAP
 

@@ -8,7 +8,7 @@ Documents that another stage has dropped are compared, too, and change nothing: 
 `cleanpipe decide` needs to say what a changed recipe would do.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -17,11 +17,11 @@ import numpy.typing as npt
 import polars as pl
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from cleanpipe.errors import RecipeError
 from cleanpipe.kernels.buffers import text_buffers
 from cleanpipe.kernels.components import repeated
 from cleanpipe.kernels.hashing import hash_texts
 from cleanpipe.kernels.stars import NOBODY_IS_SIMILAR, PAIR_COLUMNS, cluster_stars
+from cleanpipe.ranking import Preference, column_of, rank
 from cleanpipe.url_forms import one_form
 
 Rows = npt.NDArray[np.int64]
@@ -38,8 +38,6 @@ CROWD = 512
 COMPARED_IN_CROWD = 4
 """Documents that each one of a crowd is compared with beside what decides. The pairs of a cluster
 of a million would take gigabytes otherwise, and say little beyond those with its best ones."""
-PLACE = ("key", "shard", "row")
-"""What decides between documents that are alike in every measure of `keep`."""
 
 
 @dataclass(frozen=True)
@@ -71,60 +69,6 @@ class Clusters:
     """The candidates as they were compared for `pairs`, each with those before it."""
     missing: Rows
     """At most so many of those before it share a band with it, and were not compared."""
-
-
-Preference = str | dict[str, tuple[str, ...]]
-"""What is better: a column's smaller value, of '-name' its larger one, or the first of its values
-as a list has them, such as {"source": ["books", "web"]}."""
-
-
-def column_of(preference: Preference) -> str:
-    """The column that a preference goes by.
-
-    >>> column_of("-chars"), column_of({"source": ("books",)})
-    ('chars', 'source')
-    """
-    if isinstance(preference, str):
-        return preference.removeprefix("-")
-    return next(iter(preference))
-
-
-def rank(table: pl.DataFrame, keep: Sequence[Preference]) -> Rows:
-    """The rows of a table from the one to keep first to the last.
-
-    By each preference in turn; null comes last, and so do values that a list does not name. Then
-    the document's chance (`key`) decides, then its place (`shard`, `row`).
-
-    >>> table = pl.DataFrame({"chars": [3, 9, 9], "id": ["a", "c", "b"], "key": [1, 2, 3]})
-    >>> rank(table.with_columns(shard=0, row=0), ("-chars", "id")).tolist()
-    [2, 1, 0]
-    >>> rank(table.with_columns(shard=0, row=0), ({"id": ("c", "a")},)).tolist()
-    [1, 0, 2]
-    """
-    for name in map(column_of, keep):
-        if name not in table.columns:
-            raise RecipeError(
-                f"keep: {name!r} is no measure of these documents; choose of {table.columns}"
-            )
-    known = {column_of(preference) for preference in keep}
-    wanted = [*keep, *(name for name in PLACE if name not in known)]
-    order = table.select(
-        pl.arg_sort_by(
-            [_order(preference, table).alias(str(i)) for i, preference in enumerate(wanted)],
-            descending=[isinstance(one, str) and one.startswith("-") for one in wanted],
-            nulls_last=True,
-        )
-    )
-    return order.to_series().to_numpy().astype(np.int64)
-
-
-def _order(preference: Preference, table: pl.DataFrame) -> pl.Expr:
-    name = column_of(preference)
-    if isinstance(preference, str):
-        return pl.col(name).fill_nan(None) if table[name].dtype.is_float() else pl.col(name)
-    places = {value: place for place, value in enumerate(preference[name])}
-    column = pl.col(name).cast(pl.String)
-    return column.replace_strict(places, default=None, return_dtype=pl.UInt32)
 
 
 class Near(BaseModel):

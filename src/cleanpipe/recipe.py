@@ -23,7 +23,7 @@ from ruamel.yaml import YAML
 from cleanpipe.augment import Augment
 from cleanpipe.balance import Balance
 from cleanpipe.corpus import Input
-from cleanpipe.dedup import Dedup, column_of
+from cleanpipe.dedup import Dedup
 from cleanpipe.errors import RecipeError
 from cleanpipe.filter import (
     MEASURES,
@@ -38,6 +38,7 @@ from cleanpipe.measuring import Measure
 from cleanpipe.nearest import did_you_mean
 from cleanpipe.normalize import Normalize
 from cleanpipe.presets import files
+from cleanpipe.ranking import column_of
 from cleanpipe.recipe_tree import Node, Written
 
 Stage = Literal["filter", "dedup", "balance"]

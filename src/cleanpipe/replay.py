@@ -15,8 +15,9 @@ import numpy.typing as npt
 import polars as pl
 
 from cleanpipe.clusters import load_books
-from cleanpipe.dedup import COMPARED, Near, Rows, rank
+from cleanpipe.dedup import COMPARED, Near, Rows
 from cleanpipe.kernels.replay import GIVES_WAY, OPEN, replay_stars
+from cleanpipe.ranking import rank
 
 NO_CANDIDATES = {"shard": pl.UInt32(), "row": pl.UInt64(), "missing": pl.Int64()}
 NUMBER_OF_ROW = 40  # bits: a shard has fewer rows, and there are fewer than 2^24 shards

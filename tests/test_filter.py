@@ -317,3 +317,17 @@ def test_the_longest_predicate_that_is_read_works_in_a_thread():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "done\n"
+
+
+@pytest.mark.parametrize(
+    "predicate", ["url LIKE 'https%'", "url = 'a'", "url > 3", "LOWER(url) = 'a'"]
+)
+def test_a_column_of_nulls_alone_decides_as_nulls_do(predicate):
+    """It has no type, so it takes the one that is needed; a table of no rows needs none."""
+    chosen = Filter(where=predicate)
+    nulls = pl.DataFrame({"url": [None, None], "words": [1, 2]})
+    assert list(chosen.problems(nulls.schema)) == []
+    assert chosen.failures(nulls)["where"].to_list() == [True, True]
+    both = Filter(where=f"{predicate} OR year > 3 OR year LIKE 'x'")
+    empty = pl.DataFrame(schema={"url": pl.Null, "year": pl.Null})
+    assert both.failures(empty).schema == {"where": pl.Boolean}

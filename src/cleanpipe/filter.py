@@ -171,6 +171,13 @@ def _is_one_of(langs: tuple[str, ...]) -> pl.Expr:
     return _LANG.is_in(list(langs)).fill_null(value=False)
 
 
+def _passed(predicate: str, table: pl.DataFrame) -> pl.Series:
+    """Which rows the predicate keeps; of none, where no column may have its type, none."""
+    if not table.height:
+        return pl.Series("where", [], dtype=pl.Boolean)
+    return table.with_columns(where.expression(predicate))["where"]
+
+
 def _value(name: str) -> pl.Expr:
     return pl.col(name).cast(pl.Float64).fill_nan(None)
 
@@ -306,8 +313,8 @@ class Filter(BaseModel):
         if self.where is None:
             return failed
         read = {name: table.schema[name] for name in self._predicate_names()}
-        passed = table.with_columns(*where.signed(read)).with_columns(where.expression(self.where))
-        return pl.DataFrame([*failed.get_columns(), ~passed["where"]])
+        known = table.with_columns(*where.typed(self.where, read))
+        return pl.DataFrame([*failed.get_columns(), ~_passed(self.where, known)])
 
     def verdicts(self, table: pl.DataFrame, failures: pl.DataFrame) -> pl.DataFrame:
         """The first rule that each document fails, its value, and the bounds for its language.

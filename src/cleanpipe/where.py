@@ -156,7 +156,7 @@ def check(predicate: str, columns: Mapping[str, pl.DataType]) -> None:
             raise ValueError(
                 f"{name!r} is neither a measure nor a column{did_you_mean(name, columns)}"
             )
-    frame = pl.DataFrame(schema=dict(columns)).with_columns(*signed(columns))
+    frame = pl.DataFrame(schema=dict(columns)).with_columns(*typed(predicate, columns))
     try:
         # fill_null would turn a null type into Boolean and hide what the predicate itself gives
         kind = frame.select(pl.sql_expr(predicate).alias("where")).schema["where"]
@@ -166,11 +166,20 @@ def check(predicate: str, columns: Mapping[str, pl.DataType]) -> None:
         raise ValueError(f"gives {kind}, a predicate is true or false: compare it with something")
 
 
-def signed(columns: Mapping[str, pl.DataType]) -> Iterator[pl.Expr]:
-    """Unsigned columns as Int64: `words - 100 > 5` would wrap around zero in an unsigned column."""
-    for name, kind in columns.items():
-        if kind.is_unsigned_integer():
-            yield pl.col(name).cast(pl.Int64)
+def typed(predicate: str, columns: Mapping[str, pl.DataType]) -> list[pl.Expr]:
+    """Columns as the predicate needs them, where that is not as they are.
+
+    Unsigned ones as Int64: `words - 100 > 5` would wrap around zero in an unsigned column. Those
+    that hold nulls alone, and so have no type, as text if it can be computed only then: LIKE.
+    """
+    ours = [pl.col(n).cast(pl.Int64) for n, kind in columns.items() if kind.is_unsigned_integer()]
+    untyped = [pl.col(name).cast(pl.String) for name, kind in columns.items() if kind == pl.Null]
+    frame = pl.DataFrame(schema=dict(columns)).with_columns(*ours)
+    try:
+        frame.select(pl.sql_expr(predicate))
+    except pl.exceptions.PolarsError:
+        return [*ours, *untyped]
+    return ours
 
 
 def _first_line(error: BaseException) -> str:

@@ -5,6 +5,7 @@ are SVG with numbers for attributes, there is no script, and the page may not lo
 """
 
 import base64
+import functools
 import hashlib
 from pathlib import Path
 from typing import Any
@@ -44,14 +45,6 @@ def render(
     versions: dict[str, str],
 ) -> str:
     """Fill a template of this folder."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(HERE),
-        autoescape=template.startswith("report.html"),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"megabytes": megabytes, "number": number, "cell": cell}
     style = (HERE / "style.css").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     histograms = [
@@ -59,6 +52,7 @@ def render(
         for name in STABILITY
         if name in stats["histograms"]
     ]
+    environment = _templates(is_html=template.startswith("report.html"))
     return environment.get_template(template).render(
         run=run,
         stats=stats,
@@ -77,6 +71,19 @@ def render(
         recipe=recipe.dump(),
         notices=(*stats["alerts"], *recipe.notices),
     )
+
+
+@functools.cache  # with its templates, which take longer to compile than a small report to fill
+def _templates(*, is_html: bool) -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE),
+        autoescape=jinja2.select_autoescape(default=is_html),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"megabytes": megabytes, "number": number, "cell": cell}
+    return environment
 
 
 def number(value: float | None) -> str:

@@ -66,7 +66,8 @@ def base64_chars(text):
 def hex_digits(text):
     """Digits of successive words that are numbers of one length, with only ASCII between them."""
     numbers = [""]
-    for token, is_word in tokenize("".join(" \ufffd " if c in SPACES[6:] else c for c in text)):
+    tokens = tokenize("".join(" \ufffd " if c in SPACES[6:] else c for c in text))
+    for token, is_word in with_uuids(text, tokens):
         number = re.fullmatch("(?:0[xX]|[xXuU])?([0-9a-fA-F]{2,})", token)
         if is_word or not token.isascii():
             numbers.append(number[1] if number else "")
@@ -78,6 +79,23 @@ def hex_digits(text):
         and re.search("[0-9]", stretch)
         and len(set(re.findall("[a-f]", stretch.lower()))) >= 3
     )
+
+
+def with_uuids(text, tokens):
+    """The tokens, and in place of the nine of a UUID the one number that it is."""
+    place = 0
+    while tokens:
+        nine = "".join(token for token, _ in tokens[:9])
+        found = text.find(tokens[0][0], place)
+        at = place if found < 0 else found  # a mark for a space stands nowhere
+        is_uuid = (
+            [len(token) for token, _ in tokens[:9]] == [8, 1, 4, 1, 4, 1, 4, 1, 12]
+            and re.fullmatch("(?:[0-9a-fA-F]+-){4}[0-9a-fA-F]+", nine)
+            and text.startswith(nine, at)
+        )
+        yield (nine.replace("-", ""), True) if is_uuid else tokens[0]
+        place = at if found < 0 else at + (len(nine) if is_uuid else len(tokens[0][0]))
+        tokens = tokens[9 if is_uuid else 1 :]
 
 
 def periodic_sequences(tokens):

@@ -73,6 +73,7 @@ PIECES = st.one_of(
     st.text("aB1", min_size=30, max_size=40),
     st.sampled_from([" ", "\n", "  ", "=", "==", ".", ":", ", ", "0x", "\\x", "u", "'", "|", "-"]),
     st.sampled_from(["the", "h", "\u2019", "é", "и", "漢", "。", "—", "่", "་", "😀", "\uff11"]),
+    st.uuids().map(str),
     st.sampled_from(["\xa0", "\u2028", "\x85"]),
 )
 

@@ -27,7 +27,10 @@ HEX_LETTERS = 3
 OTHER, UPPER, LOWER, DIGIT, SYMBOL = 0, 1, 2, 3, 4
 SPACE_BYTE, WIDE_BYTE = 1, 2
 BREAKS = SPACE | SOLO | PUNCT
-NO_HEX = 128
+NO_HEX, HEX_DIGITS = 128, np.int64(127)
+UUID_GROUPS = (8, 4, 4, 4, 12)
+UUID_BYTES = 36
+HYPHEN = 0x2D
 ONE = np.uint64(1)
 ONES, TOPS = np.uint64(0x0101010101010101), np.uint64(0x8080808080808080)
 BLANKS, BITS_6 = np.uint64(0x2020202020202020), np.uint64(0x4040404040404040)
@@ -211,7 +214,7 @@ def hex_digits(data: Bytes, start: Any, stop: Any) -> int:
 
     A stretch is of hexadecimal numbers of one length, at least two digits each, with nothing but
     ASCII symbols and spaces between them; it has 32 digits, decimal ones and three letters among
-    them.
+    them. A UUID is one number of 32 digits.
     """
     total = 0
     floor = after = start  # what is before stands in no stretch, or is counted
@@ -265,6 +268,11 @@ def hex_between(data: Bytes, i: Any, end: Any, stop: Any) -> Any:
         )
         if symbol < 0 or symbol >= 0x80:
             digits, seen = (0, np.int64(0)) if symbol >= 0 else hex_number(data, i, after)
+            if digits == UUID_GROUPS[0] and is_uuid(data, i, after, stop):
+                after = i + UUID_BYTES
+                digits = LEAST
+                for place in range(i, after):
+                    seen |= np.int64(HEX_BITS[data[place]]) & HEX_DIGITS
             if digits != length:
                 total += number if number >= LEAST and has_variety(kinds) else 0
                 length, number, kinds = digits, 0, np.int64(0)
@@ -272,6 +280,33 @@ def hex_between(data: Bytes, i: Any, end: Any, stop: Any) -> Any:
             kinds |= seen
         i = after
     return total + (number if number >= LEAST and has_variety(kinds) else 0), i
+
+
+@njit(cache=True, nogil=True)
+def is_uuid(data: Bytes, start: Any, after: Any, stop: Any) -> Any:
+    """Whether the word from `start` to `after` begins a UUID: groups of 8, 4, 4, 4 and 12 digits.
+
+    Each group is a word, and nothing but one hyphen stands between two of them.
+    """
+    if start + UUID_BYTES > stop:
+        return False
+    for size in UUID_GROUPS:
+        if after - start != size:
+            return False
+        for place in range(start, after):
+            if HEX_BITS[data[place]] == NO_HEX:
+                return False
+        if size == UUID_GROUPS[-1]:
+            return True
+        if data[after] != HYPHEN:
+            return False
+        start = after + 1
+        after, _, _, _, symbol, _, _, _, _ = read_token(
+            data, start, stop, PUBLIC_INIT, PUBLIC_MULTIPLIER
+        )
+        if symbol >= 0:
+            return False
+    return False
 
 
 @njit(cache=True, nogil=True)

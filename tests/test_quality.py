@@ -4,6 +4,7 @@ import os
 import shlex
 import subprocess
 import sys
+import time
 from itertools import product
 
 import numpy as np
@@ -16,11 +17,12 @@ from hypothesis import strategies as st
 
 from cleanpipe.classifier import Classifier
 from cleanpipe.errors import RecipeError
+from cleanpipe.fasttext_format import Head
 from cleanpipe.fasttext_models import labels
 from cleanpipe.kernels.buffers import text_buffers
 from cleanpipe.measure import measures
 from cleanpipe.measuring import Measure
-from cleanpipe.quality import LEAST, THRESHOLDS, Fit, chosen, scored
+from cleanpipe.quality import LEAST, THRESHOLDS, Fit, _clock, chosen, scored
 from cleanpipe.recipe_file import load
 
 SCORES = st.lists(st.integers(0, 65536).map(lambda n: n / 65536) | st.just(float("nan")))
@@ -152,6 +154,39 @@ def test_an_option_that_cannot_be_is_named():
         chosen(held_out=0.9)
 
 
+def test_the_trainers_options_are_the_users(trainer, tmp_path):
+    """Dim and bucket are the sizes of the file's matrices; lr changes what is learnt."""
+    assert trainer
+    good = examples(tmp_path / "good.jsonl", FRUIT, 150)
+    bad = examples(tmp_path / "bad.jsonl", STONE, 150)
+    made = {}
+    for name, options in (
+        ("plain", {}),
+        ("sized", {"dim": 3, "bucket": 77}),
+        ("slow", {"lr": 0.01}),
+    ):
+        chosen(**options).train(good, bad, tmp_path / name, silent)
+        made[name] = (tmp_path / name).read_bytes()
+    heads = {name: Head.read(content) for name, content in made.items()}
+    assert [(head.dim, head.bucket) for head in heads.values()] == [
+        (10, 1 << 18),
+        (3, 77),
+        (10, 1 << 18),
+    ]
+    assert made["slow"] != made["plain"]
+    for wrong in ({"dim": 0}, {"bucket": 0}, {"lr": 0.0}, {"lr": float("nan")}, {"epochs": 0}):
+        with pytest.raises(RecipeError, match=f"--{next(iter(wrong))}: expected"):
+            chosen(**wrong)
+
+
+def test_seconds_are_counted_while_it_trains():
+    """The line before says how long it may take; what takes longer is told to, to its end."""
+    told = []
+    with _clock("train", 0, lambda *line: told.append(line)):
+        time.sleep(1.4)
+    assert told == [("train", 0, 1), ("train", 1, 2), ("train", 2, 2)]
+
+
 def test_the_verb_prints_scores_and_json(trainer, tmp_path):
     """A table for people, one JSON value for machines, progress on standard error."""
     assert trainer
@@ -164,6 +199,9 @@ def test_the_verb_prints_scores_and_json(trainer, tmp_path):
     shown = subprocess.run(words, capture_output=True, text=True, check=True, env=os.environ)
     assert "AUROC of the held out 1.0000" in shown.stdout
     assert "train on" in shown.stderr
+    assert "times (elsewhere 10 MB took a second), seconds: 0 of 1" in " ".join(
+        shown.stderr.split()
+    )
     machine = subprocess.run([*words, "--json"], capture_output=True, text=True, check=True)
     assert orjson.loads(machine.stdout)["auroc"] == 1
     scores = Classifier(path=str(tmp_path / "model.bin")).scores(

@@ -261,6 +261,9 @@ def fit(
     text: str = "text",
     epochs: int = 10,
     ngrams: int = 2,
+    lr: float = 0.5,
+    dim: int = 10,
+    bucket: int = 1 << 18,
     held_out: float = 0.2,
     seed: int = 0,
     json: bool = False,
@@ -280,7 +283,13 @@ def fit(
     epochs
         How often training sees each example.
     ngrams
-        The longest run of words that is a feature: 1, 2 or 3.
+        The longest run of words that is a feature (fastText's wordNgrams): 1, 2 or 3.
+    lr
+        The learning rate at the beginning; it falls to zero.
+    dim
+        Numbers a word: more tell more kinds apart, and make training and the model larger.
+    bucket
+        Slots that runs of words share: each costs `dim` times 4 bytes of the model.
     held_out
         The share of the examples that is scored instead of trained on.
     seed
@@ -291,7 +300,8 @@ def fit(
     from cleanpipe.console import Progress, show_fit  # noqa: PLC0415
     from cleanpipe.quality import chosen  # noqa: PLC0415
 
-    options = {"epochs": epochs, "ngrams": ngrams, "held_out": held_out, "seed": seed}
+    options = {"epochs": epochs, "ngrams": ngrams, "lr": lr, "dim": dim, "bucket": bucket}
+    options |= {"held_out": held_out, "seed": seed}
     with Progress(people) as progress:
         done = chosen(text=text, **options).train(good, bad, output, progress.tell)
     if json:

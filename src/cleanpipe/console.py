@@ -55,7 +55,7 @@ class Progress:
             if step not in self.tasks:
                 self.tasks[step] = self.bars.add_task(step, total=total)
             self.bars.update(self.tasks[step], completed=done, total=total)
-        elif done == total or time.monotonic() - self.said > SECONDS_BETWEEN_LINES:
+        elif done in {0, total} or time.monotonic() - self.said > SECONDS_BETWEEN_LINES:
             self.said = time.monotonic()
             self.say(f"{step}: {done} of {total}")
 

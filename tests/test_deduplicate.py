@@ -142,3 +142,31 @@ def test_a_crowded_bucket_is_an_alert(deduplicated, monkeypatch):
     (alert,) = run.stats["alerts"]
     assert "such as t" in alert
     assert "MinHash buckets hold more than" in run.report.read_text(encoding="utf-8")
+
+
+def test_the_report_says_which_source_repeats_which(write_recipe, tmp_path):
+    """Documents of one source that gave way to those of another are counted, and similarities."""
+    lines = documents()
+    inputs = []
+    for number, name in enumerate(["wires", "blogs"]):
+        path = tmp_path / f"{name}.jsonl"
+        own = [{**line, "id": f"{name} {line['id']}"} for line in lines[number::2]]
+        path.write_bytes(b"\n".join(map(orjson.dumps, own)))
+        inputs.append({"path": str(path), "source": name})
+    recipe = write_recipe(input=inputs, measure={"language": False}, dedup={})
+    run = all_steps(Work(load(recipe), InProcess(), silent))
+    told = run.stats["duplicates"]["sources"]
+    dropped = run.verdicts.filter(pl.col("verdict") == "dropped").collect()
+    counted = dropped.group_by(
+        source=pl.col("id").str.split(" ").list.first(),
+        other=pl.col("duplicate_of").str.split(" ").list.first(),
+    ).len("documents")
+    rows = [(row["source"], row["other"], row["documents"]) for row in told]
+    assert sorted(rows) == sorted(counted.rows())
+    assert len(told) == 4
+    near = dropped.filter(pl.col("rule") == "near")
+    assert sum(count for _, count in run.stats["similarities"]) == near.height
+    assert all(0.8 <= low <= 1 for low, _ in run.stats["similarities"])
+    page = run.report.read_text(encoding="utf-8")
+    assert "Which sources repeat which" in page
+    assert "gave way to one of" in page

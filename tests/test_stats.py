@@ -37,7 +37,9 @@ def documents(draw):
     verdicts = pl.DataFrame(
         fates, schema={"verdict": pl.String, "stage": pl.String, "rule": pl.String}, orient="row"
     ).with_columns(
-        duplicate_of=pl.lit(None, pl.String), cluster_size=pl.Series(some(st.integers(1, 3)))
+        duplicate_of=pl.lit(None, pl.String),
+        cluster_size=pl.Series(some(st.integers(1, 3))),
+        similarity=pl.Series(some(st.none() | st.floats(0.5, 1)), dtype=pl.Float64),
     )
     cuts = sorted(draw(st.lists(st.integers(0, count), max_size=4)))
     return table, verdicts, cuts

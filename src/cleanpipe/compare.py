@@ -87,7 +87,7 @@ def load(folder: Path, blocks: list[int], rows: Rows, memory: int) -> tuple[pl.D
         own = np.flatnonzero(np.isin(scratch.load(stem.with_suffix(".rows.npy")), rows))
         if not len(own):
             continue
-        tables.append(pl.DataFrame(scratch.load_table(stem.with_suffix(".arrow")))[own])
+        tables.append(pl.DataFrame(scratch.load_table(stem.with_suffix(".arrow")).take(own)))
         offsets = np.array(scratch.load(stem.with_suffix(".offsets.npy")))
         sizes.append(np.diff(offsets)[own])
         pieces.append((stem.with_suffix(".hashes.npy"), offsets, own))

@@ -1,6 +1,9 @@
 """The ledger: one line for every document read, and the proof that the books balance."""
 
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +13,6 @@ from cleanpipe import scratch, store
 from cleanpipe.decide import KEPT, NOBODY, Decisions, Fates
 from cleanpipe.documents import Documents
 from cleanpipe.errors import CleanpipeError, InputError
-from cleanpipe.measure import OWN
 from cleanpipe.recipe import Recipe
 
 VERDICTS = {
@@ -44,9 +46,11 @@ def write_representatives(decisions: Decisions) -> None:
     folder = documents.folder / "scratch"
     rows = np.flatnonzero(chosen)
     scratch.save(folder / "representatives.npy", rows)
-    schema = pl.DataFrame(schema={name: OWN[name] for name in PLACE}).to_arrow().schema
+    names = (*PLACE, *_source(documents))
+    kinds = {name: documents.kinds[name] for name in names}
+    schema = pl.DataFrame(schema=kinds).to_arrow().schema
     tables = (
-        documents.block(place, PLACE).filter(pl.Series(chosen[own])).to_arrow()
+        documents.block(place, names).filter(pl.Series(chosen[own])).to_arrow()
         for place, own in documents.slices()
     )
     scratch.save_table(folder / "representatives.arrow", tables, schema)
@@ -55,17 +59,21 @@ def write_representatives(decisions: Decisions) -> None:
 def write_block(
     documents: Documents, recipe: Recipe, names: list[str], place: int, fates: Fates
 ) -> store.Record:
-    """Write the ledger of one block: a row for every document read; `names` are the shards'."""
-    columns = ("early", "id", "shard", "row", *recipe.filter.columns())
+    """Write the ledger of one block: a row for every document read; `names` are the shards'.
+
+    Gives how many documents of one source gave way to those of another: source, other, documents.
+    """
+    columns = ("early", "id", "shard", "row", *_source(documents), *recipe.filter.columns())
     table = documents.block(place, [name for name in columns if name in documents.kinds])
     shards = pl.Series(names, dtype=pl.String)
     kinds = np.where(
         fates.quarantined, "quarantined", np.where(fates.fate == KEPT, "kept", "dropped")
     )
+    best = _representatives(documents, fates.duplicate_of, shards)
     ledger = (
         table.select("id", "row", shard=shards.gather(table["shard"]), verdict=pl.Series(kinds))
         .hstack(fates.reasons(recipe, table))
-        .hstack(_representatives(documents, fates.duplicate_of, shards))
+        .hstack(best.drop("source", strict=False))
         .with_columns(
             similarity=pl.Series(fates.similarity).fill_nan(None),
             cluster_size=pl.Series(fates.cluster_size),
@@ -74,33 +82,61 @@ def write_block(
         .select(VERDICTS.keys())
         .cast(VERDICTS)  # type: ignore[arg-type]
     )
-    table = ledger.to_arrow()
-    path = verdicts_path(documents, place)
-    return store.write_table(path, [table], table.schema, group=ROWS_IN_GROUP)
+    plain = ledger.to_arrow()
+    store.write_table(verdicts_path(documents, place), [plain], plain.schema, group=ROWS_IN_GROUP)
+    if not _source(documents):
+        return {"sources": []}
+    met = pl.DataFrame({"source": table["source"], "other": best["source"]})
+    counts = met.filter(pl.Series(fates.duplicate_of != NOBODY)).group_by("source", "other").len()
+    return {"sources": counts.sort("source", "other").rows()}
+
+
+def _source(documents: Documents) -> tuple[str, ...]:
+    return ("source",) if documents.kinds.get("source") == pl.String else ()
 
 
 def _representatives(
     documents: Documents, duplicate_of: npt.NDArray[np.int32], shards: pl.Series
 ) -> pl.DataFrame:
-    """For each document the one that stays in its place: an id may repeat, a place does not."""
+    """For each document the one that stays in its place: an id may repeat, a place does not.
+
+    And its source, where documents have one.
+    """
     names = ("duplicate_of", "duplicate_shard", "duplicate_row")
     gives_way = np.flatnonzero(duplicate_of != NOBODY)
     if not len(gives_way):
-        schema = {name: VERDICTS[name] for name in names}
-        return pl.DataFrame({n: [None] * len(duplicate_of) for n in names}, schema=schema)
+        schema = {**{name: VERDICTS[name] for name in names}, "source": pl.String}
+        return pl.DataFrame({n: [None] * len(duplicate_of) for n in schema}, schema=schema)
     folder = documents.folder / "scratch"
     rows = scratch.load(folder / "representatives.npy")
     found = np.searchsorted(rows, duplicate_of[gives_way])
-    known = pl.DataFrame(scratch.load_table(folder / "representatives.arrow"))[found]
+    table = scratch.load_table(folder / "representatives.arrow").take(found)
+    known = pl.DataFrame(table)
     places = np.full(len(duplicate_of), len(known), np.uint32)
     places[gives_way] = np.arange(len(known))
-    columns = known["id"], shards.gather(known["shard"]), known["row"]
-    return pl.DataFrame(
-        {
-            name: column.extend_constant(None, 1).gather(places)
-            for name, column in zip(names, columns, strict=True)
-        }
+    columns = dict(
+        zip(names, (known["id"], shards.gather(known["shard"]), known["row"]), strict=True)
     )
+    columns |= {name: known[name] for name in _source(documents)}
+    return pl.DataFrame(
+        {name: column.extend_constant(None, 1).gather(places) for name, column in columns.items()}
+    )
+
+
+def between_sources(blocks: Iterable[store.Record]) -> list[dict[str, Any]]:
+    """How many documents of each source gave way to one of each, from what `write_block` gives.
+
+    >>> between_sources([{"sources": [("web", "books", 2)]}, {"sources": [("web", "books", 1)]}])
+    [{'source': 'web', 'other': 'books', 'documents': 3}]
+    """
+    counts: Counter[tuple[str, str]] = Counter()
+    for block in blocks:
+        for source, other, count in block["sources"]:
+            counts[str(source), str(other)] += count
+    return [
+        {"source": source, "other": other, "documents": count}
+        for (source, other), count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    ]
 
 
 def verdicts_path(documents: Documents, place: int) -> Path:

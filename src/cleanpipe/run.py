@@ -306,10 +306,11 @@ class Work:
 
         def write_block(place: int) -> store.Record:
             arguments = (documents, self.recipe, names, place, fates[place])
-            self.pool.call(ledger.write_block, *arguments)
-            return {"block": place}
+            found: store.Record = self.pool.call(ledger.write_block, *arguments)
+            return found
 
-        self.over("write the ledger", write_block, range(len(fates)))
+        written = self.over("write the ledger", write_block, range(len(fates)))
+        self.duplicates["sources"] = ledger.between_sources(written)
         self.parts = parts.plan(self.decisions)
         return {"parts": self.parts}
 

@@ -116,6 +116,19 @@ def cluster_histogram(verdicts: pl.DataFrame) -> list[list[int]]:
     return [[int(size), int(count)] for size, count in counts.iter_rows()]
 
 
+def similarities(verdicts: pl.DataFrame) -> list[list[float]]:
+    """[similarity, documents] of near-duplicates, dropped or marked, by hundredths, rounded down.
+
+    >>> similarities(pl.DataFrame({"similarity": [0.812, 0.819, 1.0], "rule": ["near"] * 3}))
+    [[0.81, 2], [1.0, 1]]
+    """
+    is_near = (pl.col("rule") == "near") | pl.col("rule").is_null()
+    hundredths = (pl.col("similarity") * 100 + 1e-9).floor().alias("hundredths")
+    found = verdicts.filter(is_near & pl.col("similarity").is_not_null()).select(hundredths)
+    counts = found.group_by("hundredths").len().sort("hundredths")
+    return [[edge / 100, count] for edge, count in counts.iter_rows()]
+
+
 def describe(
     table: pl.DataFrame, verdicts: pl.DataFrame, own: Collection[str] = ()
 ) -> dict[str, Any]:
@@ -140,6 +153,7 @@ def describe(
         },
         "stages": stages(verdicts, table),
         "clusters": cluster_histogram(verdicts),
+        "similarities": similarities(verdicts),
     }
 
 
@@ -163,7 +177,7 @@ def merged(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             for name in first["histograms"]
         },
         "stages": _stages([row for part in parts for row in part["stages"]]),
-        "clusters": _bins([part["clusters"] for part in parts]),
+        **{name: _bins([part[name] for part in parts]) for name in ("clusters", "similarities")},
     }
 
 

@@ -163,7 +163,7 @@ def test_the_report_says_which_source_repeats_which(write_recipe, tmp_path):
     ).len("documents")
     rows = [(row["source"], row["other"], row["documents"]) for row in told]
     assert sorted(rows) == sorted(counted.rows())
-    assert len(told) == 4
+    assert len(told) == 2
     near = dropped.filter(pl.col("rule") == "near")
     assert sum(count for _, count in run.stats["similarities"]) == near.height
     assert all(0.8 <= low <= 1 for low, _ in run.stats["similarities"])

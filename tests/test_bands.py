@@ -38,7 +38,7 @@ def test_buckets_are_the_same_in_any_parts_and_blocks(tmp_path, parts, sizes):
     documents = documents_of(tmp_path, hashes, sizes)
     files = paired(tmp_path, documents, 3, eligible, parts)
     rows = bands.candidates([file for band in files for file in band], 60)
-    found = bands.portion(files, rows)
+    found = bands.portion(files, rows, np.zeros(60, np.int32), 0)
     expected = candidates_of(hashes.tolist(), eligible)
     assert rows.tolist() == expected.rows.tolist()
     assert met(found) == met(expected)
@@ -84,7 +84,9 @@ def test_portions_hold_whole_components_within_memory(tmp_path, memory):
     first = bands.components(files, 200)
     rows = bands.candidates(files, 200)
     weights = np.random.default_rng(1).integers(1, 20, len(rows))
-    portions = bands.portions(rows, first, weights, memory)
+    numbers = bands.portions(rows, first, weights, memory)
+    assert (np.flatnonzero(numbers >= 0) == rows).all()
+    portions = [np.flatnonzero(numbers == number) for number in range(numbers.max() + 1)]
     assert sorted(np.concatenate(portions).tolist()) == rows.tolist()
     seen = [set(first[part].tolist()) for part in portions]
     assert sum(map(len, seen)) == len(set().union(*seen))

@@ -89,29 +89,31 @@ def candidates(files: Sequence[Path], documents: int) -> Rows:
     return np.flatnonzero(met)
 
 
-def portions(rows: Rows, first: Numbers, weights: Rows, memory: int) -> list[Rows]:
-    """Candidates in portions of whole components, of at most `memory` by their weights.
+def portions(rows: Rows, first: Numbers, weights: Rows, memory: int) -> Numbers:
+    """The portion of each document, -1 for those that are no candidates.
 
-    `first` is what `components` gave of all documents, `weights` belong to `rows`. A component that
-    is heavier makes a portion by itself.
+    A portion is of whole components, of at most `memory` by their weights; a component that is
+    heavier makes one by itself. `rows` are the candidates, `first` is what `components` gave of all
+    documents, `weights` belong to `rows`.
     """
-    numbers = portions_of(rows.astype(np.int32), first, weights, memory)
-    order = np.argsort(numbers, kind="stable")
-    cuts = np.flatnonzero(np.diff(numbers[order])) + 1
-    return [part for part in np.split(rows[order], cuts) if len(part)]
+    numbers = np.full(len(first), -1, np.int32)
+    numbers[rows] = portions_of(rows.astype(np.int32), first, weights, memory)
+    return numbers
 
 
-def portion(files_by_band: Sequence[Sequence[Path]], rows: Rows) -> Candidates:
-    """The buckets of some candidates, ascending and of whole components."""
+def portion(
+    files_by_band: Sequence[Sequence[Path]], rows: Rows, numbers: Numbers, number: int
+) -> Candidates:
+    """The buckets of the candidates `rows` of a portion; `numbers` has the portion of everyone."""
     matrix = np.full((len(rows), len(files_by_band)), -1, np.int32)
     count = 0
     for band, files in enumerate(files_by_band):
         for members, sizes in map(_load, files):
             starts = np.cumsum(sizes, dtype=np.int64) - sizes
-            inside = _is_among(members[starts], rows)
+            inside = numbers[members[starts]] == number  # a bucket's documents are of one portion
             mine = members[np.repeat(inside, sizes)]
-            numbers = np.repeat(np.arange(count, count + int(inside.sum())), sizes[inside])
-            matrix[np.searchsorted(rows, mine), band] = numbers
+            own = np.repeat(np.arange(count, count + int(inside.sum())), sizes[inside])
+            matrix[np.searchsorted(rows, mine), band] = own
             count += int(inside.sum())
     return Candidates(rows, matrix)
 
@@ -129,14 +131,6 @@ def crowded(files: Sequence[Path]) -> dict[str, int] | None:
             largest = int(sizes[place])
             document = int(members[int(sizes[:place].sum(dtype=np.int64))])
     return {"buckets": count, "largest": largest, "document": document} if count else None
-
-
-def _is_among(some: Numbers, rows: Rows) -> npt.NDArray[np.bool_]:
-    if len(rows) == 0:
-        return np.zeros(len(some), np.bool_)
-    place = np.minimum(np.searchsorted(rows, some), len(rows) - 1)
-    among: npt.NDArray[np.bool_] = rows[place] == some
-    return among
 
 
 def _members(path: Path) -> Path:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import polars as pl
 
 from cleanpipe import bands, compare, scratch, store
-from cleanpipe.dedup import KEPT, Candidates, Clusters, Near, Rows
+from cleanpipe.dedup import KEPT, Candidates, Clusters, Near
 from cleanpipe.documents import Documents
 from cleanpipe.recipe import Recipe
 
@@ -32,16 +32,16 @@ def cluster_portion(
 ) -> store.Record:
     """Cluster one portion of candidates, and leave what was found in scratch.
 
-    Reads alive.npy, first.npy and portion-NUMBER.npy there, the buckets in `files`, band by band,
+    Reads alive.npy, first.npy and portions.npy there, the buckets in `files`, band by band,
     and what `compare` left of the `blocks`.
     """
     folder = documents.folder / "scratch"
     near = recipe.dedup.near if recipe.dedup else None
     if near is None:
         raise ValueError("nothing is asked about near-duplicates")
-    rows = np.array(scratch.load(_portion(folder, number)))
-    candidates = bands.portion(files, rows)
-    table, sets = compare.load(documents.folder, blocks, rows, memory)
+    portions = scratch.load(folder / "portions.npy")
+    rows, table, sets = compare.load(documents.folder, blocks, portions, number, memory)
+    candidates = bands.portion(files, rows, portions, number)
     alive, first = (scratch.load(folder / f"{name}.npy")[rows] for name in ("alive", "first"))
     found = near.clusters(table, candidates, *sets, np.array(alive), np.array(first))
     gone = np.flatnonzero(found.duplicate_of != KEPT)
@@ -63,11 +63,6 @@ def cluster_portion(
         "compared": found.pairs.height,
         "uncompared": int(found.uncompared.sum()),
     }
-
-
-def save_portion(folder: Path, number: int, rows: Rows) -> None:
-    """Leave the documents of a portion for `cluster_portion`; `folder` is scratch."""
-    scratch.save(_portion(folder, number), rows)
 
 
 def found(folder: Path, portions: int, name: str) -> npt.NDArray[Any]:
@@ -121,10 +116,6 @@ def compared_documents(
     places = table.select("shard", "row")[found.order]
     missing = pl.Series("missing", found.missing[found.order])
     return places.with_columns(missing, *buckets).cast(schema)  # type: ignore[arg-type]
-
-
-def _portion(folder: Path, number: int) -> Path:
-    return folder / f"portion-{number:05d}.npy"
 
 
 def _found(folder: Path, number: int, name: str) -> Path:

@@ -75,18 +75,22 @@ def _stem(folder: Path, block: int) -> Path:
     return folder / "scratch" / f"candidates-{block_name(block)}"
 
 
-def load(folder: Path, blocks: list[int], rows: Rows, memory: int) -> tuple[pl.DataFrame, Sets]:
-    """What candidates of these blocks are ranked by, and their shingle sets.
+def load(
+    folder: Path, blocks: list[int], portions: npt.NDArray[np.int32], number: int, memory: int
+) -> tuple[Rows, pl.DataFrame, Sets]:
+    """The candidates of a portion in these blocks, what ranks them, and their shingle sets.
 
-    `rows` are their numbers, ascending. Sets that are larger than `memory` bytes are put into a
-    file that is mapped.
+    `portions` has the portion of every document. Sets that are larger than `memory` bytes are put
+    into a file that is mapped.
     """
-    tables, sizes, pieces = [], [np.zeros(1, dtype=np.int64)], []
+    rows, tables, sizes, pieces = [], [], [np.zeros(1, dtype=np.int64)], []
     for block in blocks:
         stem = _stem(folder, block)
-        own = np.flatnonzero(np.isin(scratch.load(stem.with_suffix(".rows.npy")), rows))
+        candidates = scratch.load(stem.with_suffix(".rows.npy"))
+        own = np.flatnonzero(portions[candidates] == number)
         if not len(own):
             continue
+        rows.append(candidates[own].astype(np.int64))
         tables.append(pl.DataFrame(scratch.load_table(stem.with_suffix(".arrow")).take(own)))
         offsets = np.array(scratch.load(stem.with_suffix(".offsets.npy")))
         sizes.append(np.diff(offsets)[own])
@@ -95,9 +99,9 @@ def load(folder: Path, blocks: list[int], rows: Rows, memory: int) -> tuple[pl.D
     if ends[-1] * 8 <= memory:
         hashes = np.empty(ends[-1], np.uint64)
     else:
-        path = folder / "scratch" / f"sets-{rows[0]}.bin"
+        path = folder / "scratch" / f"sets-{number}.bin"
         hashes = np.memmap(path, np.uint64, "w+", shape=(int(ends[-1]),))
     filled = 0
     for path, offsets, own in pieces:
         filled = jaccard.copy_sets(offsets, scratch.load(path), own, hashes, filled)
-    return pl.concat(tables), (ends, hashes)
+    return np.concatenate(rows), pl.concat(tables), (ends, hashes)

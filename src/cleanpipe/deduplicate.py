@@ -176,9 +176,8 @@ class Deduplication:
         sizes = documents.columns((shingles,), rows).to_series().to_numpy()
         weights = sizes * BYTES_A_SHINGLE + BYTES_A_CANDIDATE
         portions = bands.portions(rows, first, weights, self.memory)
-        for number, own in enumerate(portions):
-            clusters.save_portion(self.scratch, number, own)
-        return rows, range(len(portions))
+        scratch.save(self.scratch / "portions.npy", portions)
+        return rows, range(int(portions.max(initial=-1)) + 1)
 
     def _compare(self, rows: Rows) -> list[int]:
         """Read the candidates' texts again; the numbers of the blocks that hold some."""

@@ -277,6 +277,13 @@ def test_a_cap_on_hosts_is_left_out_by_name(tmp_path):
     told = foretold(recipe, tmp_path / "plan", 0.3)
     assert told["kept"]["documents"]["estimate"] is None
     assert told["kept"]["documents"]["low"] <= 30 <= told["kept"]["documents"]["high"]
-    assert any("per_domain is left out" in notice for notice in told["notices"])
+    assert "per_domain is left out" in told["notices"][0]
+    assert told["left_out"] == [["filter", "domain_cap"]]
+    shown = Console(file=io.StringIO(), width=100)
+    show_plan(shown, told)
+    (line,) = (x for x in shown.file.getvalue().splitlines() if "domain_cap" in x)
+    assert "unknown" in line
+    assert "hidden from a sample" in line
     whole = foretold(recipe, tmp_path / "whole", 0.3, whole=1 << 40)
+    assert whole["left_out"] == []
     assert whole["kept"]["documents"]["estimate"] == 30

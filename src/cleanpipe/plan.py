@@ -20,6 +20,7 @@ from cleanpipe.notices import Drawn
 from cleanpipe.pool import Pool
 from cleanpipe.recipe import Recipe
 from cleanpipe.run import Tell, Work, find_shards, open_pool, silent
+from cleanpipe.urls import CAP
 from cleanpipe.warm import Here
 
 VERSION = 1
@@ -97,10 +98,12 @@ class Sampled(Work):
         capped = known != recipe
         drawn = Drawn.of(self.decisions)
         told = predict.predictions(known, drawn, self.sample(), capped=capped)
+        told["left_out"] = [["filter", CAP]] if capped else []
         if capped:
-            told["notices"].append(
+            told["notices"].insert(
+                len(recipe.notices),
                 "filter.urls.per_domain is left out: a sample cannot see how many documents a host "
-                "has; fewer will be kept"
+                "has; fewer will be kept",
             )
         costs = _costs(recipe, told, self.rates(), self.pool.workers, self.shards)
         return {"version": VERSION, "sample": self.described(), **told, "costs": costs}

@@ -15,6 +15,7 @@ MOST_VALUES = 6
 MOST_NOTICES = 6
 LONGEST_NAME = 20
 
+UNKNOWN = ("unknown", "hidden from a sample")
 Told = dict[str, Any]
 
 
@@ -65,6 +66,8 @@ def _attrition(told: Told) -> Table:
     most = max((line["documents"]["high"] for line in rest), default=0)
     if most:
         table.add_row("", f"{len(rest)} other rules", "each", f"0 to {most:,}")
+    for stage, rule in told["left_out"]:
+        table.add_row(stage, rule, *UNKNOWN)
     passed = {"documents": told["passed"]["documents"], "bytes": told["passed"]["bytes"]}
     duplicates = {name: line for name, line in told["duplicates"].items() if line is not None}
     if duplicates and not told["sample"]["whole"]:
@@ -91,7 +94,7 @@ def _duplicates(told: Told, line: Told) -> tuple[str, ...]:
         return f"{line['estimate']:,}", "", share(line["estimate"], read)
     if line["at_least"]:
         return "at least", f"{line['at_least']:,}"
-    return "unknown", "hidden from a sample"
+    return UNKNOWN
 
 
 def _kept(told: Told) -> tuple[str, ...]:

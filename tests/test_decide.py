@@ -267,7 +267,10 @@ def test_examples_name_documents_and_reasons(before):
         ({"dedup.near.ngram": "4"}, "needs a run: dedup.near.ngram"),
         ({"dedup.near.num_perm": "256"}, "needs a run: dedup.near.num_perm"),
         ({"dedup.near.threshold": "0.3"}, "needs a run: dedup.near.threshold: pairs below 0.4"),
-        ({"dedup.near.threshold": "0.85"}, "--set dedup.near.recall=0.99 keeps these"),
+        (
+            {"dedup.near.threshold": "0.85"},
+            "--set dedup.near.bands=16 --set dedup.near.rows=8",
+        ),
         ({"dedup.exact": "false"}, "needs a run: dedup.exact"),
         ({"filter.where": "year > 2000"}, "needs a run: 'year': pass 1 did not keep"),
         ({"balance": "{by: year}"}, "needs a run: 'year'"),
@@ -283,8 +286,9 @@ def test_what_the_tables_cannot_say_is_refused_by_name(before, changed, message)
 
 
 def test_the_advice_of_a_refusal_is_answered_exactly(before):
-    """The recall that keeps the bands makes of the refused threshold an exact answer."""
-    advised = {"dedup.near.threshold": "0.85", "dedup.near.recall": "0.99"}
+    """The run's own bands make of the refused threshold an exact answer."""
+    bands = {"dedup.near.bands": "16", "dedup.near.rows": "8"}
+    advised = {"dedup.near.threshold": "0.85", **bands}
     assert before.decide(advised)["exact"]
 
 

@@ -68,6 +68,12 @@ def test_what_cannot_be_compared_is_refused():
         from_datasketch([MinHash(128, scheme="affine64")])
 
 
+def test_one_band_is_refused_with_the_next_move():
+    """Datasketch's index needs two bands; the message says what to do."""
+    with pytest.raises(ValueError, match="give bands and rows, or compare"):
+        to_lsh(cleanpipe.signatures(["a"]), Near(threshold=1.0), ["a"])
+
+
 def test_the_page_shows_what_happens():
     """The program in docs/dedup.md runs, and the recipe at its head loads."""
     page = (Path(__file__).parents[1] / "docs" / "dedup.md").read_text(encoding="utf-8")

@@ -22,7 +22,9 @@ Signatures = npt.NDArray[np.uint32]
 def to_datasketch(signatures: Signatures, *, seed: int = 1) -> list[MinHash]:
     """A MinHash of datasketch for each row of `signatures`, (n, num_perm), made with this seed.
 
-    They can be updated: with the words of one more shingle, as a list.
+    Give the seed that they were made with: an array does not tell it, and the permutations follow
+    from it. Signatures over words can be updated, with the words of one more shingle as a list;
+    those over characters cannot.
 
     >>> import cleanpipe
     >>> one, two = to_datasketch(cleanpipe.signatures(["to be or not to be", "to be or not to"]))
@@ -64,7 +66,8 @@ def to_lsh(
 ) -> MinHashLSH:
     """An index of datasketch's with the bands of `near`, which holds these signatures by key.
 
-    A query finds the documents that share a band: those that a run would compare.
+    A query finds the documents that share a band: those that a run would compare. Raises ValueError
+    for a single band, such as threshold 1 has: datasketch needs two at least.
 
     >>> import cleanpipe
     >>> made = cleanpipe.signatures(["a b c d e f g h", "a b c d e f g H", "z y x w v u t s"])
@@ -72,6 +75,11 @@ def to_lsh(
     >>> sorted(lsh.query(to_datasketch(made)[0]))
     ['one', 'two']
     """
+    if near.bands_and_rows()[0] == 1:
+        raise ValueError(
+            "one band of all minima: datasketch's index needs two at least; give bands and rows, "
+            "or compare equal texts by dedup.exact"
+        )
     lsh = MinHashLSH(num_perm=near.num_perm, params=near.bands_and_rows())
     with lsh.insertion_session() as session:
         for key, minhash in zip(keys, to_datasketch(signatures, seed=seed), strict=True):

@@ -88,24 +88,15 @@ class Compared:
         return None
 
     def _advice(self, near: Near) -> str:
-        had, asked = (
-            f"{b} bands of {r}" for b, r in (self.near.bands_and_rows(), near.bands_and_rows())
+        bands, rows = self.near.bands_and_rows()
+        asked = "{} bands of {} minima".format(*near.bands_and_rows())
+        made_by = f"threshold {near.threshold:g} with recall {near.recall:g} makes "
+        given = asked if near.bands else made_by + asked
+        return (
+            f"dedup.near: {given}, the run measured {bands} bands of {rows}; "
+            f"--set dedup.near.bands={bands} --set dedup.near.rows={rows} keeps these, and is "
+            "answered"
         )
-        if near.bands is not None:
-            return f"dedup.near.bands: {asked} minima, the run measured {had}"
-        told = (
-            f"dedup.near: threshold {near.threshold:g} with recall {near.recall:g} makes {asked} "
-            f"minima, the run measured {had}"
-        )
-        recall = round(_recall(near, self.near.bands_and_rows()), 2)
-        changed = near.model_copy(update={"recall": recall})
-        if (
-            self.near.bands is None
-            and recall > 0
-            and changed.bands_and_rows() == self.near.bands_and_rows()
-        ):
-            return f"{told}; --set dedup.near.recall={recall:g} keeps these, and is answered"
-        return told
 
     def decide(
         self, near: Near, table: pl.DataFrame, numbers: Rows, *, guess: bool = False
@@ -173,11 +164,6 @@ def _pairs(run: Path, keys: npt.NDArray[np.uint64]) -> tuple[Any, Any, Any]:
     ordered = np.lexsort((early, late))
     similarity = table["similarity"].to_numpy()
     return late[ordered], early[ordered].astype(np.int32), similarity[ordered]
-
-
-def _recall(near: Near, bands_and_rows: tuple[int, int]) -> float:
-    bands, rows = bands_and_rows
-    return float(1 - (1 - near.threshold**rows) ** bands)
 
 
 def _spans(run: Near, near: Near) -> Rows | None:

@@ -82,7 +82,7 @@ class Augment(BaseModel):
     out, with its row.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     operations: tuple[Operation, ...] = Field(min_length=1)
     """`fim` moves a middle to the end behind sentinels (Bavarian et al. 2022): it teaches infilling

@@ -61,7 +61,7 @@ class Balance(BaseModel):
     {'cy': 40, 'de': 400, 'en': 2560}
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     by: str = Field(min_length=1)
     """The column whose values are the groups, such as `lang`; null is the group 'null'."""

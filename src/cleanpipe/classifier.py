@@ -21,7 +21,7 @@ class Classifier(BaseModel):
     DCLM (Li et al. 2024, arXiv 2406.11794) gained more by such a score than by any other step.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     path: Annotated[str, Field(min_length=1)]
     """The model's file, from the recipe's folder."""

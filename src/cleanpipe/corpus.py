@@ -50,7 +50,7 @@ class Input(BaseModel):
     'text'
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     path: Annotated[str, Field(min_length=1)]
     """A file, a folder or a pattern (`*`, `?`, `[a-z]`, `**`), from the recipe's folder."""

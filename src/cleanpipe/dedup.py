@@ -78,7 +78,7 @@ class Near(BaseModel):
     ((16, 8), 0.947)
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     shingle: Literal["words", "chars"] = "words"
     """What a shingle is made of: folded words without punctuation, or folded characters, a run of
@@ -238,7 +238,7 @@ def _pairs(table: pl.DataFrame, pairs: npt.NDArray[np.int32], order: Rows) -> pl
 class Column(BaseModel):
     """A column of the input whose equal values make duplicates, whatever the texts are."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     name: Annotated[str, Field(min_length=1)]
     """The column, such as `url`. A document without a value, or with an empty one, duplicates
@@ -282,7 +282,7 @@ def _named(given: object) -> object:
 class Dedup(BaseModel):
     """Which of equal and of similar documents stay."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     column: Annotated[
         Column | None, BeforeValidator(_named, json_schema_input_type=str | Column | None)

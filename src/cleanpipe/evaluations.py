@@ -60,7 +60,7 @@ Ends = npt.NDArray[np.int64]
 class EvaluationSet(BaseModel):
     """Where the examples of an evaluation are."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     path: Annotated[str, Field(min_length=1)]
     """A file, a folder or a pattern, from the recipe's folder, in any format that is read:
@@ -109,7 +109,7 @@ class Runs(NamedTuple):
 class Evaluations(BaseModel):
     """Evaluation sets, and how their examples are looked for in the documents."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     sets: Annotated[Mapping[Name, Given], Field(min_length=1)]
     """The sets by name: each the path of a file, or a mapping of path, text and id."""

@@ -81,7 +81,7 @@ def _without_those_off(by_lang: object) -> object:
 class Bounds(BaseModel):
     """The values that pass, both ends included; a bound left out or null does not limit."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     low: Bound = None
     """The smallest value that passes."""
@@ -196,7 +196,7 @@ class Filter(BaseModel):
     ['words', None, 'where']
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     rules: dict[Annotated[str, AfterValidator(possible_rule)], Rule] = {}
     """The bounds of each measure, or of a column of the input that holds numbers."""

@@ -61,7 +61,7 @@ class Gate(BaseModel):
     'failed'
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     low: Bound = None
     """The smallest value that passes."""

@@ -36,7 +36,7 @@ class Language(BaseModel):
     └──────┴────────────┘
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     model: str | None = None
     """A fastText model such as GlotLID's, from the recipe's folder; `lang` is its label. Left out,

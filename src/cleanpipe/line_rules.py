@@ -64,7 +64,7 @@ class Lines(BaseModel):
     ['  So it was.\n']
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     running_lines: Annotated[int, Field(ge=3, le=1000)] | Off = False
     """How often a line must recur to be a running head or foot; page numbers go with them. 4 is

@@ -65,7 +65,7 @@ Given = Annotated[Classifier, BeforeValidator(_with_path, json_schema_input_type
 class Measure(BaseModel):
     """What is measured beside the text's own measures."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     language: bool | Language = True
     """Whether `lang` and `lang_score` are found out: costs more time than all other measures.

@@ -73,7 +73,7 @@ class Normalize(BaseModel):
     ['schön & gut']
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     fixes: Annotated[
         tuple[FixName, ...],

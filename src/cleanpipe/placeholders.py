@@ -71,7 +71,7 @@ class Pii(BaseModel):
     ['<EMAIL> at <IP>, not 10.0.0.1']
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     email: Placeholder = None
     """What stands for an e-mail address. FineWeb writes `email@example.com`, which is an address
@@ -136,7 +136,7 @@ class UnbrokenRuns(BaseModel):
     ['see  now']
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     longer_than: Annotated[int, Field(ge=10)] = 1000
     """Characters; a longer stretch goes. 1,000 is C4's bound for a word (Raffel et al. 2020, and

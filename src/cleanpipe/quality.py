@@ -50,7 +50,7 @@ _SCHEMA = {"lo": pl.UInt64, "hi": pl.UInt64, "good": pl.Boolean, "line": pl.Stri
 class Fit(BaseModel):
     """How a classifier is trained. The same examples and options give the same bytes."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     text: str = "text"
     """The column of the examples that holds the text."""

@@ -61,7 +61,7 @@ OFF: Mapping[str, Any] = {
 class Output(BaseModel):
     """What is written, and where."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     path: Annotated[str, Field(min_length=1)]
     """The folder of the output, from the recipe's folder. It holds the runs and their books."""
@@ -96,7 +96,7 @@ class Recipe(BaseModel):
     (9.0, None, 256000000)
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     version: Literal[1] = 1
     """The version of this form of recipes."""
@@ -174,8 +174,11 @@ class Recipe(BaseModel):
         path = {"type": "string", "minLength": 1}
         entries = properties["input"]
         entry = [path, entries["items"]]
-        properties["input"] = {"anyOf": [*entry, {**entries, "items": {"anyOf": entry}}]}
-        properties["output"] = {"anyOf": [path, {"$ref": properties["output"]["$ref"]}]}
+        listed = {**entries, "items": {"anyOf": entry}}
+        output = {"$ref": properties["output"]["$ref"]}
+        for name, forms in (("input", [*entry, listed]), ("output", [path, output])):
+            meaning = cls.model_fields[name].description
+            properties[name] = {"anyOf": forms, "description": meaning}
         preset = {"enum": sorted(files())}
         extends = {"anyOf": [preset, {"type": "array", "items": preset}]}
         schema["properties"] = {"version": properties["version"], "extends": extends} | properties

@@ -37,7 +37,7 @@ Lists = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_len
 class SoftWords(BaseModel):
     """Words of which one alone says nothing."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     lists: Lists
     """Paths of the lists, one word a line."""
@@ -74,7 +74,7 @@ class Urls(BaseModel):
     ('url',)
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     column: Annotated[str, Field(min_length=1)] = "url"
     """The input's column that holds the URLs."""

@@ -1,8 +1,8 @@
 """The main job: raw shards in, clean parts out, every document accounted for.
 
-normalize and measure -> filter -> deduplicate -> balance -> augment and write -> statistics ->
-report. Passes over the text are tasks a batch of blocks or parts; what stands between is a query.
-Prefect shows and retries; what is done is said by our own receipts.
+[cut repeats ->] normalize and measure -> filter -> deduplicate -> balance -> augment and write ->
+statistics -> report. Passes over the text are tasks a batch of blocks or parts; what stands between
+is a query. Prefect shows and retries; what is done is said by our own receipts.
 """
 
 from collections.abc import Callable, Sequence
@@ -44,6 +44,7 @@ def clean(
     """Clean a corpus as the recipe at this path says; gives the folder of the run."""
     known = load(Path(recipe), settings or {}, input=input, output=output)
     with open_work(known, workers=workers, tell=told.get()) as work:
+        work.cut(over)
         over("normalize and measure", work.measure, work.blocks_to_measure())
         work.measured()
         for stage in known.order:
@@ -68,14 +69,8 @@ def over(
     def batch(numbers: list[int]) -> list[dict[str, Any]]:
         return [act(number) for number in numbers]
 
-    named = task(
-        batch,
-        name=name,
-        retries=2,
-        retry_delay_seconds=1,
-        retry_condition_fn=might_pass,
-        cache_policy=NO_CACHE,
-    )
+    retrying = {"retries": 2, "retry_delay_seconds": 1, "retry_condition_fn": might_pass}
+    named = task(batch, name=name, cache_policy=NO_CACHE, **retrying)
     progress = create_progress_artifact(0.0, key=name.replace(" ", "-"), description=name)
     futures = named.map(batches)
     for done, _ in enumerate(as_completed(futures), 1):

@@ -19,7 +19,7 @@ from cleanpipe.kernels import jaccard
 from cleanpipe.kernels.buffers import text_buffers
 from cleanpipe.measure import block_name
 from cleanpipe.recipe import Recipe
-from cleanpipe.reread import reread
+from cleanpipe.reread import cuts_of, reread
 
 Sets = tuple[npt.NDArray[np.int64], npt.NDArray[np.uint64]]
 """Offsets and sorted distinct shingle hashes of documents, one after the other."""
@@ -43,7 +43,8 @@ def compare_block(
     sizes = [np.zeros(1, dtype=np.int64)]
     hashes = []
     wanted = documents.columns(("shard", "row", "fixes", "text_lo"), rows)
-    for again in reread(wanted, recipe, documents.seed, [block], shards):
+    cut_of = cuts_of(documents.folder)
+    for again in reread(wanted, recipe, documents.seed, [block], shards, cut_of):
         offsets, found = jaccard.shingle_sets(
             *text_buffers(again.texts), near.ngram, *key, near.shingle == "chars"
         )

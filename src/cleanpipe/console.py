@@ -15,11 +15,12 @@ from rich.text import Text
 from cleanpipe.gates import told
 from cleanpipe.outcome import Run
 from cleanpipe.presets import Preset
-from cleanpipe.summary import attrition, megabytes, share
+from cleanpipe.summary import attrition, cut_told, megabytes, share
 
 SECONDS_BETWEEN_LINES = 10.0
 LONGEST_SHOWN = 600
 SHOWN_EXAMPLES = 5
+LONGEST_CUT = 80
 
 
 class Progress:
@@ -132,6 +133,8 @@ def show_run(console: Console, run: Run) -> None:
         f"{documents['dropped']:,} dropped + {documents['quarantined']:,} quarantined{added}; "
         f"{documents['written']:,} written",
     )
+    if told_of_cuts := cut_told(stats):
+        console.print(told_of_cuts)
     for alert in stats["alerts"]:
         console.print(visible(f"alert: {alert}"), style="yellow", soft_wrap=True)
     for line in stats["gates"]:
@@ -174,6 +177,7 @@ def show_story(console: Console, story: dict[str, Any]) -> None:
         console.print(visible(f"  {_both(equal)}"))
     for step in story.get("fixes", []):
         console.print(Text("  fixed ") + visible(str(step)))
+    _show_cuts(console, story)
     _show_rules(console, story)
     _show_evaluations(console, story)
     if "before" in story and story["before"] != story["after"]:
@@ -181,6 +185,18 @@ def show_story(console: Console, story: dict[str, Any]) -> None:
     if "after" in story:
         console.print(Text("text:", "bold"), visible(story["after"]), sep="\n")
     console.print()
+
+
+def _show_cuts(console: Console, story: dict[str, Any]) -> None:
+    """What was cut from the document, and who keeps it."""
+    for span in story.get("cuts", [])[:SHOWN_EXAMPLES]:
+        text = " ".join(span["text"].split())
+        shown = text[:LONGEST_CUT] + ("..." if len(text) > LONGEST_CUT else "")
+        own = (span["shard"], span["row"]) == tuple(story["verdict"][n] for n in ("shard", "row"))
+        keeper = "stands above in it" if own else f"{span['owner']} ({span['verdict']}) keeps it"
+        console.print(visible(f"  cut {shown!r}: {keeper}"))
+    if (more := len(story.get("cuts", [])) - SHOWN_EXAMPLES) > 0:
+        console.print(f"  and {more:,} more spans (--json lists them)")
 
 
 def _show_evaluations(console: Console, story: dict[str, Any]) -> None:

@@ -24,7 +24,12 @@ NOBODY = -1
 """What stands in `duplicate_of` for a document that gives way to none."""
 KEPT = -1
 """The fate of a document that no stage has dropped."""
-EARLY_STAGES = {"null_text": "read", "empty": "normalize", "unsettled": "normalize"}
+EARLY_STAGES = {
+    "null_text": "read",
+    "empty": "normalize",
+    "unsettled": "normalize",
+    "nothing_left": "cuts",
+}
 QUARANTINED = "quarantined:"
 SHOWN = ("value", "low", "high")
 

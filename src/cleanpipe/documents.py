@@ -22,7 +22,15 @@ from cleanpipe.measure import OWN, band_name, block_name
 from cleanpipe.recipe import Recipe
 from cleanpipe.write import cast_column
 
-STAGES = {"read": 1, "normalize": 2, "filter": 3, "dedup": 4, "balance": 5, "augment": 6}
+STAGES = {
+    "read": 1,
+    "normalize": 2,
+    "filter": 3,
+    "dedup": 4,
+    "balance": 5,
+    "augment": 6,
+    "cuts": 7,
+}
 """The number that keeps one stage's chance apart from another's."""
 MOST = 2**31 - 1
 """Documents of one run: their numbers are 32 bits wide."""

@@ -44,6 +44,9 @@ OF_LANGUAGE = ("lang", "lang_score")
 OF_EVALUATIONS = ("contaminated_words", "contaminated_frac", "seen_example_frac")
 """The measures that only `measure.evaluations` gives."""
 
+OF_CUTS = ("cut_bytes", "cut_chars", "cut_frac")
+"""The measures that only `cuts` gives."""
+
 REASON_SCHEMA = {"rule": pl.String, "value": pl.Float64, "low": pl.Float64, "high": pl.Float64}
 
 _NO_LANGUAGE = "no language is measured: set measure.language: true or give the input a lang column"
@@ -51,6 +54,16 @@ _NO_LANGUAGE = "no language is measured: set measure.language: true or give the 
 NO_TOKENS = "no tokens are counted: set measure.tokenizer to the path of a tokenizer.json"
 
 NO_EVALUATIONS = "no evaluation sets are looked for: set measure.evaluations"
+
+NO_CUTS = "no repeats are cut: set cuts"
+
+_ABSENT = {
+    **dict.fromkeys(OF_LANGUAGE, _NO_LANGUAGE),
+    "tokens": NO_TOKENS,
+    **dict.fromkeys(OF_EVALUATIONS, NO_EVALUATIONS),
+    **dict.fromkeys(OF_CUTS, NO_CUTS),
+}
+"""Why a measure is not there that only some recipes give."""
 
 Bound = Annotated[float, Field(allow_inf_nan=False)] | None
 
@@ -285,12 +298,8 @@ class Filter(BaseModel):
                 yield name, f"applies to langs [{', '.join(rule.langs)}], but {_NO_LANGUAGE}"
             elif rule.by_lang and "lang" not in columns:
                 by_lang.append(name)
-            elif name not in columns and name in OF_LANGUAGE:
-                yield name, f"has bounds, but {_NO_LANGUAGE}"
-            elif name not in columns and name == "tokens":
-                yield name, f"has bounds, but {NO_TOKENS}"
-            elif name not in columns and name in OF_EVALUATIONS:
-                yield name, f"has bounds, but {NO_EVALUATIONS}"
+            elif name not in columns and name in _ABSENT:
+                yield name, f"has bounds, but {_ABSENT[name]}"
             elif name not in columns:
                 yield name, f"is no measure and no column{did_you_mean(name, columns)}"
             elif not (columns[name].is_numeric() or columns[name] == pl.Boolean):

@@ -12,7 +12,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cleanpipe import jsonl, plain, readers, store
+from cleanpipe import cuts, jsonl, plain, readers, store
 from cleanpipe.corpus import Block, Shard, Span
 from cleanpipe.dedup import COLUMN_HASHES, Near
 from cleanpipe.draw import Wanted
@@ -63,10 +63,12 @@ def measure_block(
     frames: list[pl.DataFrame] = []
     quarantined: list[dict[str, Any]] = []
     schemas: dict[str, set[str]] = {shards[span.shard].name: set() for span in block.spans}
+    cut = cuts.load(folder, name) if recipe.cuts else None
     for span in block.spans:
         shard = shards[span.shard]
+        own = cut.filter(pl.col("shard") == shard.number) if cut is not None else None
         for batch in readers.read(span, shard, recipe.input[shard.input], rows(span)):
-            frames.append(documents(batch, shard, recipe, seed))
+            frames.append(documents(batch, shard, recipe, seed, own))
             quarantined.extend(entry.to_json() for entry in batch.quarantined)
             schemas[shard.name].add(_schema_text(batch.table.schema))
     table = pl.concat(one_type(frames, recipe.measured()), how="diagonal_relaxed").to_arrow()
@@ -112,17 +114,28 @@ def kept_columns(recipe: Recipe) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*recipe.decision_columns(), "source")))
 
 
-def documents(batch: readers.Batch, shard: Shard, recipe: Recipe, seed: int) -> pl.DataFrame:
-    """One row a document of the batch, in the order of rows, quarantined ones among them."""
+def documents(
+    batch: readers.Batch,
+    shard: Shard,
+    recipe: Recipe,
+    seed: int,
+    cut: pl.DataFrame | None = None,
+) -> pl.DataFrame:
+    """One row a document of the batch, in the order of rows, quarantined ones among them.
+
+    `cut` says what is cut from the shard's documents, where the recipe has cuts.
+    """
     missing = pc.is_null(batch.texts)
     normalized = recipe.normalize.apply(pc.fill_null(batch.texts, ""))
+    texts = normalized.texts if cut is None else cuts.remove(normalized.texts, batch.rows, cut)
     near = recipe.dedup.near if recipe.dedup else None
-    measured = measures(normalized.texts, near, seed, recipe.measure)
-    offsets, data = text_buffers(normalized.texts)
-    low, high = hashing.hash_texts(offsets, data, np.uint64(seed))
+    measured = measures(texts, near, seed, recipe.measure)
+    if recipe.cuts is not None:
+        measured = measured.hstack(cuts.measures(normalized.texts, texts))
+    low, high = hashing.hash_texts(*text_buffers(texts), np.uint64(seed))
     ids, has_id = _ids(batch, shard, recipe.input[shard.input].id)
     if recipe.measure.evaluations is not None:
-        found = recipe.measure.evaluations.shared(normalized.texts, recipe.normalize, seed)
+        found = recipe.measure.evaluations.shared(texts, recipe.normalize, seed)
         measured = measured.hstack(found)
     frame = pl.DataFrame(
         {
@@ -148,6 +161,8 @@ def documents(batch: readers.Batch, shard: Shard, recipe: Recipe, seed: int) -> 
         .then(pl.col("early"))
         .when(pl.Series(normalized.unsettled))
         .then(pl.lit("unsettled"))
+        .when(blank & (pl.col("cut_bytes") > 0 if recipe.cuts else pl.lit(value=False)))
+        .then(pl.lit("nothing_left"))
         .when(blank)
         .then(pl.lit("empty"))
         .alias("early")

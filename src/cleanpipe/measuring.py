@@ -20,7 +20,7 @@ from cleanpipe import custom, evaluations, tokenizer
 from cleanpipe.classifier import Classifier
 from cleanpipe.errors import RecipeError
 from cleanpipe.evaluations import Evaluations
-from cleanpipe.filter import MEASURES, OF_EVALUATIONS
+from cleanpipe.filter import MEASURES, OF_CUTS, OF_EVALUATIONS
 from cleanpipe.kernels.buffers import text_buffers
 from cleanpipe.kernels.counts import Count, Counts
 from cleanpipe.kernels.token_ids import measure_ids
@@ -41,7 +41,7 @@ def _free(name: str, others: Collection[str] = ()) -> str:
 
     Errors: ValueError.
     """
-    if name in {*MEASURES, *OF_EVALUATIONS, "tokens", *others}:
+    if name in {*MEASURES, *OF_EVALUATIONS, *OF_CUTS, "tokens", *others}:
         raise ValueError(f"{name!r} is a measure already; choose another name")
     if name in RESERVED or name.startswith("band_"):
         raise ValueError(f"{name!r} is a name of our own tables; choose another name")

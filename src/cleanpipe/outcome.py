@@ -10,7 +10,7 @@ import numpy as np
 import orjson
 import polars as pl
 
-from cleanpipe import contamination, effects, ledger, stats, store
+from cleanpipe import contamination, cuts, effects, ledger, repeats, stats, store
 from cleanpipe.bands import CROWDED
 from cleanpipe.decide import Decisions, failures
 from cleanpipe.dedup import COMPARED
@@ -21,6 +21,11 @@ from cleanpipe.recipe import Recipe
 from cleanpipe.urls import CAP
 
 KINDS = ("kept", "dropped", "quarantined")
+BOOKS = (
+    *("copies", "cuts", "evaluations", "measures", "pairs"),
+    *("quarantine", "receipts", "verdicts"),
+)
+"""The folders of a run whose files the manifest vouches for."""
 DUPLICATES = ("column", "exact", "near")
 
 
@@ -40,8 +45,9 @@ def count_block(documents: Documents, recipe: Recipe, place: int) -> store.Recor
     return {
         "verdicts": {kind: int((verdicts["verdict"] == kind).sum()) for kind in KINDS},
         "judged": readable.height,
-        "described": stats.describe(table, verdicts, {*recipe.measure.own(), *chosen.rules}),
+        "described": stats.describe(table, verdicts, {*_own_measures(recipe), *chosen.rules}),
         "fixes": _fixes(table),
+        "cuts": _cuts(table),
         "duplicates": {
             **{rule: int((dedup == rule).sum()) for rule in DUPLICATES},
             "marked": int((kept & verdicts["duplicate_of"].is_not_null()).sum()),
@@ -80,6 +86,7 @@ def count(
         **_rules(decisions.recipe, blocks),
         "duplicates": {**_sums([block["duplicates"] for block in blocks]), **duplicates},
         "evaluations": contamination.count(decisions.documents.folder),
+        "cuts": _all_cuts(decisions, blocks),
         "groups": decisions.groups.to_dicts(),
         "copies": {
             "asked": sum(receipt["asked"] for receipt in receipts),
@@ -111,6 +118,29 @@ def _fixes(table: pl.DataFrame) -> dict[str, int]:
     """How many documents each fix changed."""
     bits = table["fixes"].fill_null(0)
     return {fix: int(((bits.to_numpy() >> place) & 1).sum()) for place, fix in enumerate(FIXES)}
+
+
+def _own_measures(recipe: Recipe) -> tuple[str, ...]:
+    return (*recipe.measure.own(), *(cuts.MEASURES if recipe.cuts else ()))
+
+
+def _cuts(table: pl.DataFrame) -> dict[str, int]:
+    """How many documents of a block were cut, and how much."""
+    if "cut_bytes" not in table.columns:
+        return {}
+    gone = table["cut_bytes"].fill_null(0)
+    chars = int(table["cut_chars"].fill_null(0).sum())
+    return {"documents": int((gone > 0).sum()), "bytes": int(gone.sum()), "chars": chars}
+
+
+def _all_cuts(decisions: Decisions, blocks: Sequence[store.Record]) -> dict[str, int]:
+    """What was compared and cut in all; nothing where the recipe has no cuts."""
+    if decisions.recipe.cuts is None:
+        return {}
+    return {
+        **repeats.count(decisions.documents.folder),
+        **_sums([block["cuts"] for block in blocks]),
+    }
 
 
 def _rules(recipe: Recipe, blocks: Sequence[store.Record]) -> store.Record:
@@ -161,8 +191,7 @@ def publish(control: Path, folder: Path, receipts: Sequence[store.Record]) -> No
 
 def _books(output: Path, folder: Path) -> list[store.Record]:
     """The files of a run beside its parts, with their hashes: the manifest vouches for them."""
-    kinds = ("copies", "evaluations", "measures", "pairs", "quarantine", "receipts", "verdicts")
-    paths = [path for kind in kinds for path in sorted((folder / kind).glob("*"))]
+    paths = [path for kind in BOOKS for path in sorted((folder / kind).glob("*"))]
     paths += [folder / name for name in ("identity.json", "inputs.json", "recipe.yaml")]
     paths += [folder / name for name in ("report.html", "report.md", "stats.json")]
     return [

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from cleanpipe import corpus, predict, probe, sampling, store
+from cleanpipe import corpus, predict, probe, repeats, sampling, store
 from cleanpipe.errors import RecipeError
 from cleanpipe.intervals import Floats, Interval, Sample, exactly, total
 from cleanpipe.notices import Drawn
@@ -91,6 +91,10 @@ class Sampled(Work):
 
     def foretold(self, recipe: Recipe) -> dict[str, Any]:
         """Measure, decide and count: the plan of a run with this recipe."""
+        if self.is_whole:
+            self.cut(self.over)
+        elif self.recipe.cuts is not None:
+            repeats.cut_nothing(self.folder, self.blocks)
         self.over("measure a sample", self.measure, [block.number for block in self.blocks])
         self.measured()
         self.decide_sample()
@@ -104,6 +108,11 @@ class Sampled(Work):
                 len(recipe.notices),
                 "filter.urls.per_domain is left out: a sample cannot see how many documents a host "
                 "has; fewer will be kept",
+            )
+        if self.recipe.cuts is not None and not self.is_whole:
+            told["notices"].append(
+                "cuts are left out: a sample cannot see what repeats across the corpus; documents "
+                "will be shorter, and rules will judge what is left of them"
             )
         costs = _costs(recipe, told, self.rates(), self.pool.workers, self.shards)
         return {"version": VERSION, "sample": self.described(), **told, "costs": costs}

@@ -42,6 +42,7 @@ class Rates:
     """Seconds and bytes of disk by byte of text, and bytes of the books by document."""
 
     read: float
+    cut: float
     measure: float
     write: float
     augment: float
@@ -83,6 +84,7 @@ def probe(
         "read": read,
         "documents": len(chosen),
         "bytes": size,
+        "cut": _looked(recipe, texts, seed),
         "measure": measure,
         "write": write,
         "augment": _augmented(recipe, texts),
@@ -106,6 +108,13 @@ def _alone(texts: pa.LargeStringArray) -> pa.Table:
     return pa.table([texts], names=["text"])
 
 
+def _looked(recipe: Recipe, texts: pa.LargeStringArray, seed: int) -> float:
+    chosen = recipe.cuts
+    if chosen is None:
+        return 0.0
+    return _timed(lambda: chosen.spans(recipe.normalize.apply(texts).texts, seed))[1]
+
+
 def _augmented(recipe: Recipe, texts: pa.LargeStringArray) -> float:
     augment = recipe.augment
     if augment is None:
@@ -127,6 +136,7 @@ def rates(found: list[store.Record]) -> Rates | None:
     size = max(total["bytes"], 1)
     return Rates(
         read=total["read"] / max(total["batch_bytes"], 1),
+        cut=total["cut"] / size,
         measure=total["measure"] / size,
         write=total["write"] / size,
         augment=total["augment"] / size,
@@ -148,6 +158,7 @@ def seconds(
     return {
         "start": START,
         "look": files / HASHED / workers,
+        "cut": text * (known.read + known.cut) / workers if known.cut else 0.0,
         "measure": text * (known.read + known.measure) / workers,
         "decide": documents_ * DECIDED,
         "write": (text * known.read + (kept + copies) * known.write + copies * known.augment)

@@ -23,12 +23,16 @@ from ruamel.yaml import YAML
 from cleanpipe.augment import Augment
 from cleanpipe.balance import Balance
 from cleanpipe.corpus import Input
+from cleanpipe.cuts import MEASURES as CUT_MEASURES
+from cleanpipe.cuts import Cuts
 from cleanpipe.dedup import Dedup
 from cleanpipe.errors import RecipeError
 from cleanpipe.filter import (
     MEASURES,
+    NO_CUTS,
     NO_EVALUATIONS,
     NO_TOKENS,
+    OF_CUTS,
     OF_EVALUATIONS,
     OF_LANGUAGE,
     Filter,
@@ -49,6 +53,7 @@ ORDERS: tuple[tuple[Stage, ...], ...] = (
 # What `false` or `null` in place of a section means.
 OFF: Mapping[str, Any] = {
     "normalize": {"fixes": ()},
+    "cuts": None,
     "measure": {"language": False},
     "filter": {},
     "dedup": None,
@@ -111,6 +116,8 @@ class Recipe(BaseModel):
     """The share of documents that may be unreadable before the run fails."""
     normalize: Normalize = Normalize()
     """Repairs of characters and white space; they come before every measure."""
+    cuts: Cuts | None = None
+    """Text that repeats across the corpus, cut before anything is measured; left out, it stays."""
     measure: Measure = Measure()
     """What is measured."""
     filter: Filter = Filter()
@@ -223,7 +230,7 @@ class Recipe(BaseModel):
         """The measures that the documents will have, and their types."""
         left_out = () if self.measure.language else OF_LANGUAGE
         everyone = {name: kind for name, kind in MEASURES.items() if name not in left_out}
-        return everyone | self.measure.own()
+        return everyone | self.measure.own() | (dict(CUT_MEASURES) if self.cuts else {})
 
     def decision_columns(self) -> tuple[str, ...]:
         """Columns of the input that decisions ask for, and that pass 1 must therefore keep.
@@ -267,7 +274,7 @@ class Recipe(BaseModel):
         """
         known = self.measured()
         needs = {**dict.fromkeys(OF_LANGUAGE, "set measure.language: true"), "tokens": NO_TOKENS}
-        needs |= dict.fromkeys(OF_EVALUATIONS, NO_EVALUATIONS)
+        needs |= dict.fromkeys(OF_EVALUATIONS, NO_EVALUATIONS) | dict.fromkeys(OF_CUTS, NO_CUTS)
         self.refuse(
             ("output.columns", f"{name!r} is no measure{did_you_mean(name, known)}")
             if name not in needs
@@ -282,12 +289,11 @@ class Recipe(BaseModel):
         Errors: RecipeError, with all that is wrong, each with its place.
         """
         own = {name: f"measure.models.{name}" for name in self.measure.models}
-        own |= dict.fromkeys(OF_EVALUATIONS, "measure.evaluations") | {
-            "tokens": "measure.tokenizer"
-        }
+        own |= dict.fromkeys(OF_EVALUATIONS, "measure.evaluations")
+        own |= dict.fromkeys(OF_CUTS, "cuts") | {"tokens": "measure.tokenizer"}
         taken = (
             (own.get(name, "measure.custom"), f"{name!r} is a column of the input, too; rename one")
-            for name in self.measure.own()
+            for name in (*self.measure.own(), *(CUT_MEASURES if self.cuts else ()))
             if name in columns
         )
         self.refuse(taken)

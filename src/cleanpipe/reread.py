@@ -1,7 +1,9 @@
 """Documents read again, as pass 1 left them: the same rows, the same fixes, the same text."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -9,11 +11,12 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cleanpipe import readers
+from cleanpipe import cuts, readers
 from cleanpipe.corpus import Block, Shard, Span
 from cleanpipe.errors import InputError
 from cleanpipe.kernels import hashing
 from cleanpipe.kernels.buffers import text_buffers
+from cleanpipe.measure import block_name
 from cleanpipe.recipe import Recipe
 
 
@@ -28,15 +31,22 @@ class Again:
 
 
 def reread(
-    wanted: pl.DataFrame, recipe: Recipe, seed: int, blocks: list[Block], shards: tuple[Shard, ...]
+    wanted: pl.DataFrame,
+    recipe: Recipe,
+    seed: int,
+    blocks: list[Block],
+    shards: tuple[Shard, ...],
+    cut_of: Callable[[Block], pl.DataFrame],
 ) -> Iterator[Again]:
     """Read the documents of `wanted` (shard, row, fixes, text_lo; sorted, distinct) again.
 
-    Normalizes only what normalize changed, and compares every text with the hash that pass 1
-    took of it: what is written is what was judged. Raises InputError where they differ.
+    Normalizes only what normalize changed, cuts what `cut_of` says of a block's documents where
+    the recipe has cuts, and compares every text with the hash that pass 1 took of it: what is
+    written is what was judged. Raises InputError where they differ.
     """
-    for span, rows in _by_span(wanted, blocks):
+    for block, span, rows in _by_span(wanted, blocks):
         shard = shards[span.shard]
+        cut = cut_of(block).filter(pl.col("shard") == shard.number) if recipe.cuts else None
         numbers = rows["row"].to_numpy()
         for batch in readers.read(span, shard, recipe.input[shard.input], rows=numbers):
             first, last = np.searchsorted(numbers, [batch.rows[0], batch.rows[-1]])
@@ -45,10 +55,22 @@ def reread(
             if len(original) != len(part):
                 raise _changed(shard)
             texts = normalized_again(original, part["fixes"].to_numpy(), recipe)
+            if cut is not None:
+                texts = cuts.remove(texts, batch.rows, cut)
             low, _ = hashing.hash_texts(*text_buffers(texts), np.uint64(seed))
             if not np.array_equal(low, part["text_lo"].to_numpy()):
                 raise _changed(shard)
             yield Again(part, batch.table, original, texts)
+
+
+def cuts_of(folder: Path) -> Callable[[Block], pl.DataFrame]:
+    """What a run cuts from the documents of a block, read once for all of the block's shards."""
+
+    @lru_cache(maxsize=1)
+    def load(number: int) -> pl.DataFrame:
+        return cuts.load(folder, block_name(number))
+
+    return lambda block: load(block.number)
 
 
 def normalized_again(
@@ -65,7 +87,9 @@ def normalized_again(
     return pc.replace_with_mask(texts, mask, fixed)
 
 
-def _by_span(wanted: pl.DataFrame, blocks: list[Block]) -> Iterator[tuple[Span, pl.DataFrame]]:
+def _by_span(
+    wanted: pl.DataFrame, blocks: list[Block]
+) -> Iterator[tuple[Block, Span, pl.DataFrame]]:
     shards = wanted["shard"].to_numpy()
     rows = wanted["row"].to_numpy()
     for block in blocks:
@@ -77,7 +101,7 @@ def _by_span(wanted: pl.DataFrame, blocks: list[Block]) -> Iterator[tuple[Span, 
             if span.rows is not None:
                 stop = int(low) + int(np.searchsorted(inside, span.first_row + span.rows))
             if stop > start:
-                yield span, wanted[start:stop]
+                yield block, span, wanted[start:stop]
 
 
 def _changed(shard: Shard) -> InputError:

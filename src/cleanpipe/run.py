@@ -45,7 +45,14 @@ from cleanpipe.outcome import Run
 from cleanpipe.pool import Pool
 from cleanpipe.recipe import Recipe
 from cleanpipe.recipe_file import load
-from cleanpipe.warm import Here, compile_evaluations, compile_kernels, compile_line_rules
+from cleanpipe.repeats import Cutting
+from cleanpipe.warm import (
+    Here,
+    compile_cuts,
+    compile_evaluations,
+    compile_kernels,
+    compile_line_rules,
+)
 
 Step = Callable[[int], store.Record]
 Tell = Callable[[str, int, int], None]
@@ -72,6 +79,7 @@ def run(
 
 def all_steps(work: "Work") -> Run:
     """The steps of a run, in the order of its recipe; flows/clean.py has the same as tasks."""
+    work.cut(work.over)
     work.over("normalize and measure", work.measure, work.blocks_to_measure())
     work.measured()
     for stage in work.recipe.order:
@@ -109,6 +117,7 @@ def open_pool(recipe: Recipe, workers: int | None, tell: Tell) -> Iterator[Pool]
         compile_kernels(lambda r, here: all_steps(Work(r, here, silent)), lambda m: tell(m, 0, 1))
         compile_line_rules(recipe.normalize.lines, lambda m: tell(m, 0, 1))
         compile_evaluations(recipe.measure.evaluations, lambda m: tell(m, 0, 1))
+        compile_cuts(recipe.cuts, lambda m: tell(m, 0, 1))
         pool = Pool(workers or os.cpu_count() or 1, lock)
         try:
             yield pool
@@ -216,6 +225,13 @@ class Work:
                 found.append(first[1])
         if len(found) == len(self.recipe.input):
             intake.check_columns(self.recipe, found)
+
+    def cut(self, map_: Map) -> store.Record:
+        """Find what repeats across the corpus, where the recipe cuts it; what is counted of it."""
+        if self.recipe.cuts is None:
+            return {}
+        given = (self.folder, self.recipe, self.seed, self.blocks, self.shards)
+        return Cutting(*given, self.pool.call, map_).run()
 
     # Pass 1
 

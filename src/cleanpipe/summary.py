@@ -2,7 +2,7 @@
 
 from typing import Any
 
-STAGE_ORDER = ("read", "normalize", "filter", "dedup", "balance", "augment")
+STAGE_ORDER = ("read", "normalize", "cuts", "filter", "dedup", "balance", "augment")
 
 
 def attrition(stats: dict[str, Any]) -> list[dict[str, Any]]:
@@ -34,6 +34,20 @@ def attrition(stats: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _overlap(rule: dict[str, Any]) -> dict[str, int]:
     return {"failed": rule["failed"], "alone": rule["alone"]}
+
+
+def cut_told(stats: dict[str, Any]) -> str:
+    """What cuts took from the documents, as a sentence without its dot; empty without cuts."""
+    cut = stats.get("cuts")
+    if not cut:
+        return ""
+    if not cut["cut"]:
+        return f"nothing was cut: of {cut['spans']:,} spans none repeats in enough documents"
+    return (
+        f"{cut['cut']:,} repeats of {cut['repeated']:,} different spans were cut from "
+        f"{cut['documents']:,} documents: {megabytes(cut['bytes'])}, "
+        f"{share(cut['chars'], cut['chars'] + stats['raw']['chars'])} of all characters"
+    )
 
 
 def share(part: int, whole: int) -> str:

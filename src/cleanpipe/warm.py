@@ -5,12 +5,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import polars as pl
 import pyarrow as pa
 
-from cleanpipe import kernels
+from cleanpipe import cuts, kernels
+from cleanpipe.cuts import Cuts
 from cleanpipe.evaluations import Evaluations, table
 from cleanpipe.kernels import overlap
 from cleanpipe.kernels.buffers import text_buffers
+from cleanpipe.kernels.components import repeated
 from cleanpipe.kernels.jaccard import secret_key
 from cleanpipe.line_rules import Lines
 from cleanpipe.measure import signatures
@@ -51,6 +55,17 @@ def compile_evaluations(evaluations: Evaluations | None, say: Callable[[str], No
         texts, key = pa.array(TEXTS, pa.large_string()), secret_key(1)
         runs = evaluations.runs(texts, 1)
         overlap.shared(*text_buffers(texts), table([runs], evaluations.ngram), *key)
+
+
+def compile_cuts(chosen: Cuts | None, say: Callable[[str], None]) -> None:
+    """Compile the kernels that find and cut what repeats, where a recipe asks for it."""
+    if chosen is not None and not kernels.is_compiled("cuts"):
+        say("compiling the search for repeats: about 10 seconds, once for this version")
+        texts = pa.array(TEXTS, pa.large_string())
+        spans = chosen.spans(texts, 1)
+        repeated(spans["lo"].copy())
+        cut = pl.DataFrame({"row": [0], "start": [0], "end": [4]})
+        cuts.remove(texts, np.arange(len(texts), dtype=np.uint64), cut)
 
 
 def compile_kernels(clean: Callable[[Recipe, Here], Any], say: Callable[[str], None]) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import polars as pl
 
-from cleanpipe import contamination, corpus, ledger, plain, store
+from cleanpipe import contamination, corpus, cuts, ledger, plain, store
 from cleanpipe.dedup import Column
 from cleanpipe.errors import InputError
 from cleanpipe.fixes import FIXES
@@ -43,10 +43,12 @@ def _story(run: Path, verdict: dict[str, Any]) -> dict[str, Any]:
         story["representative"] = _representative(run, verdict)
     if verdict["rule"] == "column" and recipe.dedup is not None and recipe.dedup.column is not None:
         story["equal"] = _equal(run, verdict, table, shards, recipe.dedup.column)
-    if line["early"] is None:
-        before, after = _texts(table, recipe, shards, run)
+    if line["early"] is None or line["early"] == "nothing_left":
+        before, after, normalized, cut = _texts(table, recipe, shards, run)
         story |= {"before": before, "after": after}
         story["fixes"] = recipe.normalize.explain(before)
+        if cut.height:
+            story["cuts"] = _cuts(run, normalized, cut, shards)
     else:
         bits = line["fixes"] or 0
         story["fixes"] = [fix for place, fix in enumerate(FIXES) if bits >> place & 1]
@@ -106,9 +108,32 @@ def _equal(
     }
 
 
+def _cuts(
+    run: Path, normalized: str, cut: pl.DataFrame, shards: tuple[corpus.Shard, ...]
+) -> list[dict[str, Any]]:
+    """The spans cut from a document, each with its owner: the document that keeps it."""
+    text = normalized.encode()
+    names = [shard.name for shard in shards]
+    places = cut.select(
+        "start",
+        "end",
+        row=pl.col("owner_row"),
+        shard=pl.col("owner_shard").replace_strict(range(len(names)), names),
+    )
+    columns = ("shard", "row", "id", "verdict")
+    verdicts = ledger.load_verdicts(run).select(columns)
+    owners = verdicts.join(places.lazy(), on=("shard", "row"), how="semi").collect()
+    named = places.join(owners, on=("shard", "row"), how="left", maintain_order="left")
+    return [
+        {"text": text[span["start"] : span["end"]].decode(), "owner": span["id"], **span}
+        for span in named.to_dicts()
+    ]
+
+
 def _texts(
-    table: pl.DataFrame, recipe: Any, shards: tuple[corpus.Shard, ...], run: Path
-) -> tuple[str, str]:
+    table: pl.DataFrame, recipe: Recipe, shards: tuple[corpus.Shard, ...], run: Path
+) -> tuple[str, str, str, pl.DataFrame]:
+    """The text as it came and as it is written, and what was cut from which text between."""
     number = table["shard"][0]
     # a file that was copied or touched since is the same as long as its bytes are
     shard = corpus.as_it_is_now(shards[number])
@@ -119,8 +144,11 @@ def _texts(
             "shown. What was decided stands in the ledger (runs/*/verdicts)"
         )
     now = (*shards[:number], shard, *shards[number + 1 :])
-    again = next(reread(table, recipe, recipe.seed, corpus.blocks([index]), now))
-    return again.original[0].as_py(), again.texts[0].as_py()
+    cut = cuts.of_document(run, number, table["row"][0]) if recipe.cuts else pl.DataFrame()
+    blocks = corpus.blocks([index])
+    again = next(reread(table, recipe, recipe.seed or 0, blocks, now, lambda _: cut))
+    normalized = recipe.normalize.apply(again.original).texts[0].as_py() if cut.height else ""
+    return again.original[0].as_py(), again.texts[0].as_py(), normalized, cut
 
 
 def _quarantined(run: Path, verdict: dict[str, Any]) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from cleanpipe import plain, scratch, store
 from cleanpipe.corpus import Block, Shard
 from cleanpipe.errors import InputError
 from cleanpipe.recipe import Recipe
-from cleanpipe.reread import Again, reread
+from cleanpipe.reread import Again, cuts_of, reread
 
 ENDINGS = {"parquet": "parquet", "arrow": "arrow", "jsonl": "jsonl.zst"}
 COPIES_SCHEMA = {
@@ -61,10 +61,11 @@ def write_part(
     name = part_name(number)
     plan = pl.DataFrame(scratch.load_table(plan_path(folder, number)))
     copies: list[pl.DataFrame] = []
+    cut_of = cuts_of(folder)
 
     def tables() -> Iterator[pa.Table]:
         for _, wanted in plan.group_by("copy", maintain_order=True):
-            for again in reread(wanted, recipe, seed, blocks, shards):
+            for again in reread(wanted, recipe, seed, blocks, shards, cut_of):
                 written, rows = with_copies(again, recipe)
                 copies.append(rows)
                 if written.wanted.height:

@@ -16,7 +16,7 @@ from cleanpipe import store
 from cleanpipe.recipe import Recipe
 from cleanpipe.report import pictures, rules
 from cleanpipe.stats import STABILITY
-from cleanpipe.summary import attrition, megabytes, share
+from cleanpipe.summary import attrition, cut_told, megabytes, share
 
 HERE = Path(__file__).parent
 BARS_SAY = (
@@ -63,6 +63,7 @@ def render(
         style_hash=digest,
         bars_say=BARS_SAY,
         histograms=histograms,
+        cut_told=cut_told(stats),
         rules=rules.cards(stats),
         pairs=rules.largest_pairs(stats),
         overlaps=pictures.overlaps(stats["rules"], stats["rule_pairs"]),

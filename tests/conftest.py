@@ -12,7 +12,7 @@ from cleanpipe.warm import Here
 
 ROOT = Path(__file__).parents[1]
 CORPORA = ROOT.parent / "shared" / "corpora"
-SAME_BYTES = ("measures", "verdicts", "pairs", "copies", "evaluations", "quarantine")
+SAME_BYTES = ("measures", "verdicts", "pairs", "copies", "cuts", "evaluations", "quarantine")
 
 
 @pytest.fixture(scope="session")

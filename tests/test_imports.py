@@ -74,6 +74,11 @@ ALLOWED = {
         "store",
     },
     "contamination": {"evaluations", "store"},
+    "cuts": {"filter", "kernels"},
+    "repeats": {
+        *("bands", "corpus", "cuts", "deduplicate", "documents", "kernels", "measure", "readers"),
+        *("recipe", "store"),
+    },
     "pool": {"errors"},
 }
 

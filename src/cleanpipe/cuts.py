@@ -1,6 +1,6 @@
 """Cuts: spans of text that repeat across the corpus, cut but from the one document that owns them.
 
-As CCNet does with lines (Wenzek et al. 2020, arXiv 1911.00359, 3.1), and C4 with runs of three
+As CCNet does with lines (Wenzek et al. 2020, arXiv 1911.00359), and C4 with runs of three
 sentences (Raffel et al. 2020, arXiv 1910.10683, 2.2). The passes that find them are in repeats.py.
 """
 

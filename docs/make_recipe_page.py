@@ -55,6 +55,7 @@ dedup: {}
 | keep some languages only | [`filter.where`: `lang IN ('en', 'de')`](#filter) |
 | use other bounds for a language | [`filter.MEASURE.by_lang`](#filter) |
 | drop by domain or URL, or cap the documents of a host | [`filter.urls`](#filterurls) |
+| cut menus and notices that stand on many pages | [`cuts`](#cuts), [cuts.md](cuts.md) |
 | start from published rules | [`extends`](#the-whole), [presets.md](presets.md) |
 | drop duplicates; choose which one stays | [`dedup`, `dedup.near.keep`](#dedup) |
 | keep evaluation sets out | [`measure.evaluations`](#measureevaluations) |
@@ -90,6 +91,9 @@ normalize:
   urls: "<URL>"
   unbroken_runs: {longer_than: 1000}
   lines: {policy_lines: true, short_lines: 3}
+""",
+    "cuts": """\
+cuts: {unit: lines, min_words: 10, min_documents: 3, same_digits: false}
 """,
     "measure": """\
 measure:

@@ -38,7 +38,7 @@ def _usual(known: Mapping[str, Any]) -> int:
 class Cuts(BaseModel):
     """Which spans of text are compared across the corpus, and when one of them is cut."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     unit: Literal["lines", "paragraphs", "sentences"] = "lines"
     """What spans are made of. `lines` are what CCNet calls paragraphs, and what most text from the

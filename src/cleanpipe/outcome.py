@@ -106,7 +106,7 @@ def _alerts(duplicates: Mapping[str, Any]) -> Iterator[str]:
             f"{crowd['buckets']:,} MinHash buckets hold more than {CROWDED:,} documents each, the "
             f"largest {crowd['largest']:,}, such as {crowd['example']}: mostly pages made from one "
             f"template. Each was compared with its {COMPARED} nearest representatives only; a rule "
-            "against the template would let what differs decide"
+            "against the template, or `cuts` of what its pages share, would let what differs decide"
         )
 
 

@@ -1,0 +1,1 @@
+"""From quality statistics to training: logs of real runs, and a small model that can be asked."""

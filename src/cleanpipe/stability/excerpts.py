@@ -1,0 +1,96 @@
+"""Documents for an experiment: texts of corpora, in two halves, and excerpts of equal length."""
+
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cleanpipe import corpus, readers
+from cleanpipe.errors import InputError
+from cleanpipe.kernels import hashing
+from cleanpipe.kernels.buffers import text_buffers
+
+Ids = npt.NDArray[np.int64]
+MOST = 20_000
+"""Characters of a document that are looked at."""
+WINDOWS = 3
+"""Sequences of an excerpt."""
+OFFERED = 12_000
+"""Texts of a corpus and half that are kept, drawn by their hash."""
+
+
+@dataclass(frozen=True)
+class Halves:
+    """Texts of one corpus: what models train on, by language, and what is asked about."""
+
+    train: Mapping[str, list[str]]
+    test: list[str]
+
+
+def halves(path: str, seed: int, text: str = "text") -> Halves:
+    """The texts of a path or pattern, in halves by the hash of the text: equal texts stand in one.
+
+    Errors: InputError if nothing can be read.
+    """
+    kept: dict[bool, list[tuple[int, str, str]]] = {True: [], False: []}
+    for lang, found, chance in _texts(path, seed, text):
+        kept[chance % 2 == 0].append((chance, lang, found))
+    train = defaultdict(list)
+    for _, lang, found in sorted(kept[True])[:OFFERED]:
+        train[lang].append(found)
+    return Halves(dict(train), [found for _, _, found in sorted(kept[False])[:OFFERED]])
+
+
+def _texts(path: str, seed: int, text: str) -> Iterator[tuple[str, str, int]]:
+    """(language, text, hash), each text once."""
+    given = corpus.Input(path=path, text=text)
+    seen: set[int] = set()
+    for shard in corpus.find_shards([given]):
+        for span in corpus.index_shard(shard, given).spans:
+            for batch in readers.read(span, shard, given):
+                whole = batch.texts.fill_null("")
+                hashes, _ = hashing.hash_texts(*text_buffers(whole), np.uint64(seed))
+                langs = (
+                    batch.table["lang"].to_pylist() if "lang" in batch.table.column_names else []
+                )
+                rows = zip(whole.to_pylist(), hashes.tolist(), strict=True)
+                for row, (found, chance) in enumerate(rows):
+                    if found and chance not in seen:
+                        seen.add(chance)
+                        yield str(langs[row] if langs else ""), found[:MOST], chance
+    if not seen:
+        raise InputError(f"{path}: no text in column '{text}'")
+
+
+def excerpts(tokenizer: Any, texts: list[str], length: int, count: int) -> tuple[list[str], Ids]:
+    """Texts of exactly WINDOWS sequences, (n, WINDOWS, length + 1) tokens; one of a document.
+
+    From a document's middle: headers and licences at the beginning are much the same everywhere.
+    """
+    size = WINDOWS * length + 1
+    found: list[str] = []
+    rows: list[Ids] = []
+    for text in texts:
+        if len(rows) == count:
+            break
+        ids = tokenizer.encode(text, add_special_tokens=False).ids
+        first = max(0, len(ids) - size) // 2
+        chosen = np.array(ids[first : first + size], np.int64)
+        if len(chosen) == size:
+            rows.append(chosen[np.arange(WINDOWS)[:, None] * length + np.arange(length + 1)])
+            found.append(tokenizer.decode(chosen.tolist()).strip("\ufffd"))
+    return found, np.stack(rows) if rows else np.zeros((0, WINDOWS, length + 1), np.int64)
+
+
+def script(text: str) -> str:
+    """The script of most letters, by the first word of their names in Unicode.
+
+    >>> script("Где you are"), script("日本語")
+    ('LATIN', 'CJK')
+    """
+    names = (unicodedata.name(letter, "").split(" ")[0] for letter in text if letter.isalpha())
+    return Counter(names).most_common(1)[0][0] if any(map(str.isalpha, text)) else "NONE"

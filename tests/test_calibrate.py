@@ -1,0 +1,138 @@
+"""The experiment on gradients: its arithmetic on known answers, and a small one from end to end."""
+
+import numpy as np
+import orjson
+import pytest
+
+torch = pytest.importorskip("torch", reason="the extra probe is not installed")
+pytest.importorskip("tokenizers", reason="the extra probe is not installed")
+
+from cleanpipe.errors import RecipeError  # noqa: E402
+from cleanpipe.stability import excerpts, foretelling, gradients, proxies  # noqa: E402
+from cleanpipe.stability.calibrate import Settings, by_script, calibrate  # noqa: E402
+from cleanpipe.stability.model import Shape  # noqa: E402
+from cleanpipe.stability.training import Optimizer, Trainer  # noqa: E402
+
+SHAPE = Shape(vocabulary=300, width=16, layers=2, heads=2, length=32)
+
+
+def test_a_sketch_has_the_length_of_its_gradient_and_adds_up():
+    """Within three parts in a hundred of the norm; the mean of sketches is the batch's sketch."""
+    trainer = Trainer.begin(SHAPE, Optimizer(), seed=0)
+    sequences = np.random.default_rng(1).integers(1, 300, (8, 33))
+    sketcher = gradients.Sketcher(trainer)
+    loss = trainer.model.losses(torch.from_numpy(sequences)).mean()
+    loss.backward()
+    exact = torch.cat([w.grad.reshape(-1) for w in trainer.model.parameters()]).norm()
+    pieces = sketcher.sketches(sequences, piece=4)
+    assert gradients.norm(pieces) == pytest.approx(float(exact), rel=0.03)
+    assert np.allclose(pieces.mean(axis=0), sketcher.sketch(sequences), atol=1e-5)
+
+
+def test_the_fit_finds_planted_noise_and_coherence():
+    """Clean pieces of noise around a mean, faulty ones that all agree: mu, sigma and c come back.
+
+    About: the fit has no (1 - dose)^2 for what the fault displaces.
+    """
+    chance = np.random.default_rng(0)
+    size, tokens = gradients.SIZE, 512
+    mean, fault = np.zeros(size), np.zeros(size)
+    mean[0], fault[1] = 1, 5
+    clean = mean + chance.normal(0, 3 / size**0.5, (256, size))
+    found = gradients.curve(
+        gradients.Pieces(clean.astype("f4"), np.tile(fault, (64, 1)).astype("f4"), tokens), seed=1
+    )
+    assert found["mu2"] == pytest.approx(1, rel=0.25)
+    assert found["sigma2"] / tokens == pytest.approx(9, rel=0.25)
+    assert found["c"] == pytest.approx(25, rel=0.2)
+    assert found["r2"] > 0.95
+    noise = chance.normal(0, 3 / size**0.5, (64, size)) + mean
+    found = gradients.curve(
+        gradients.Pieces(clean.astype("f4"), noise.astype("f4"), tokens), seed=1
+    )
+    assert found["c_over_mu2"] < 0.2  # more of the same is no fault
+
+
+def test_scores_are_compared_as_they_should():
+    """A measure that is the outcome wins over noise, and the lift of the longest is above one."""
+    chance = np.random.default_rng(0)
+    groups, sketches = {}, {}
+    for name in ("a", "b", "c"):
+        norms = chance.lognormal(0, 0.5, 400)
+        found = {measure: chance.random(400) for measure in foretelling.SINGLE}
+        found["repeat_tokens"] = norms
+        groups[name] = (found, norms)
+        together = np.zeros((400, 64), np.float32)
+        together[:, 0] = norms
+        sketches[name] = together
+    result = foretelling.compare(groups, sketches, seed=0)
+    assert result["best_single"] == "repeat_tokens"
+    assert result["means"]["repeat_tokens"]["auroc"] == 1
+    assert result["means"]["repeat_tokens"]["average_precision"] == 1
+    assert result["means"]["repeat_tokens"]["lift"] > 1.1
+    assert 0.9 < result["means"]["window_entropy_min"]["lift"] < 1.1
+    assert result["gain"]["low"] <= result["gain"]["estimate"] <= 0 <= result["gain"]["high"] + 1e-9
+    assert set(result["positives"].values()) == {40}
+
+
+def test_scripts_are_compared_with_latin_of_equal_entropy():
+    """A script whose norms are double is told so, although its entropy is that of Latin."""
+    names = ["LATIN"] * 100 + ["CYRILLIC"] * 50
+    norms = np.concatenate([np.linspace(1, 1.2, 100), np.full(50, 2.2)])
+    scores = {"window_entropy_min": np.tile(np.linspace(0, 1, 50), 3)}
+    found = by_script(names, norms, scores)
+    assert found["CYRILLIC"]["matched"] == pytest.approx(2, rel=0.05)
+    assert found["CYRILLIC"]["flagged"]["norm"] == 1
+    assert found["LATIN"]["flagged"]["norm"] == pytest.approx(0.05, abs=0.01)
+
+
+def written(path, count, words, seed):
+    chance = np.random.default_rng(seed)
+    with path.open("wb") as file:
+        for number in range(count):
+            text = " ".join(chance.choice(words, chance.integers(120, 150)))
+            file.write(orjson.dumps({"id": str(number), "text": text, "lang": "en"}) + b"\n")
+    return str(path)
+
+
+def test_halves_share_no_text(tmp_path):
+    """A text that stands in a corpus twice is trained on or asked about, never both, and once."""
+    words = np.array(["red", "green", "blue", "ten"])
+    path = written(tmp_path / "a.jsonl", 30, words, 0)
+    (tmp_path / "b.jsonl").write_bytes((tmp_path / "a.jsonl").read_bytes())
+    found = excerpts.halves(str(tmp_path / "*.jsonl"), seed=1)
+    train = [text for texts in found.train.values() for text in texts]
+    assert len(set(train) | set(found.test)) == len(train) + len(found.test) == 30
+    assert set(excerpts.halves(path, seed=1).test) == set(found.test)
+
+
+def test_an_experiment_runs_and_goes_on_where_it_was_stopped(tmp_path):
+    """Two corpora and one proxy: every table is there; again it gives the same, at once."""
+    corpora = {
+        "one": written(tmp_path / "one.jsonl", 500, np.array(["red", "green", "blue", "ten"]), 0),
+        "two": written(tmp_path / "two.jsonl", 500, np.array(["cat", "dog", "bird", "sat"]), 1),
+    }
+    hard = {"few": written(tmp_path / "few.jsonl", 60, np.array(["-"]), 2)}
+    plan = proxies.Plan(shape=SHAPE, school=3, steps=3, batch=4)
+    settings = Settings(
+        corpora=corpora, hard=hard, documents=210, clean_tokens=2048, plans=(plan,),
+        scripts=corpora["one"],
+    )  # fmt: skip
+    said = []
+    result = calibrate(settings, tmp_path / "out", lambda *told: said.append(told))
+    (proxy,) = result["proxies"]
+    assert proxy["copy_ratio"] > proxies.COPIES
+    assert not proxy["counts"]
+    assert proxy["faults"].keys() >= {"placebo", "noise_5", "single_token"}
+    assert proxy["documents"] == {"one": 210, "two": 210}
+    assert proxy["hard"]["few"]["flagged"]["repeat_tokens"] > 0.5
+    assert {"train proxy-2x16-seed0"} < {step for step, _, _ in said}
+    (tmp_path / "out" / "proxy-2x16-seed0.json").unlink()
+    said.clear()
+    again = calibrate(settings, tmp_path / "out", lambda *told: said.append(told))
+    again["proxies"][0]["seconds"] = proxy["seconds"]
+    assert again["proxies"] == result["proxies"]
+    assert not any(step.startswith("train") for step, _, _ in said)
+    other = Settings(corpora=corpora, plans=(plan,), seed=1)
+    with pytest.raises(RecipeError, match="other settings"):
+        calibrate(other, tmp_path / "out", lambda *_: None)

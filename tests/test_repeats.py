@@ -76,7 +76,7 @@ def test_a_page_is_judged_by_what_is_left_of_it(tmp_path):
         {"a": [*PAGES, BARE, echo]},
         filter={"words": {"high": 40}, "cut_frac": {"high": 0.97}},
         dedup={"near": {"threshold": 0.5, "ngram": 2}},
-        balance={"by": "n", "strategy": "unimax", "max_epochs": 2, "budget": 6000, "unit": "bytes"},
+        balance={"by": "n", "strategy": "unimax", "max_epochs": 2, "budget": 140, "unit": "bytes"},
     )
     verdicts = run.verdicts.collect()
     dropped = verdicts.filter(pl.col("verdict") == "dropped")

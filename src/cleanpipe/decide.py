@@ -13,11 +13,14 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from cleanpipe.balance import CLUSTER_SIZE, Balance
 from cleanpipe.dedup import Rows
 from cleanpipe.documents import Documents, chance
 from cleanpipe.errors import RecipeError
+from cleanpipe.nearest import did_you_mean
 from cleanpipe.ranking import rank
 from cleanpipe.recipe import Recipe
+from cleanpipe.url_parts import domains
 from cleanpipe.urls import CAP
 
 NOBODY = -1
@@ -271,31 +274,53 @@ class Decisions:
         rows = np.flatnonzero(self.alive)
         if balance is None or len(rows) == 0:
             return {"dropped": 0, "left": len(rows), "added": 0}
-        table = self._weighed()
+        table = self._weighed(balance)
+        takes_part = np.ones(len(rows), np.bool_)
+        for cap in balance.inside_caps(table):
+            inside = cap.to_numpy()
+            self._drop(rows[takes_part & ~inside], "balance", cap.name)
+            takes_part &= inside
+        left, table = rows[takes_part], table.filter(pl.Series(takes_part))
         try:
             copies = balance.copies(table)
             self.groups = balance.report(table, copies)
         except ValueError as error:
             raise RecipeError(f"balance: {error}") from error
-        self.copies[rows] = copies
-        dropped = rows[copies == 0]
-        self._drop(dropped, "balance", balance.by)
+        self.copies[left] = copies
+        self._drop(left[copies == 0], "balance", balance.label())
+        written = int((copies > 0).sum())
         added = int(np.maximum(copies - 1, 0).sum())
-        return {"dropped": len(dropped), "left": len(rows) - len(dropped), "added": added}
+        return {"dropped": len(rows) - written, "left": written, "added": added}
 
-    def _weighed(self) -> pl.DataFrame:
-        """Group, size and chance of the documents that are left."""
-        balance = self.recipe.balance
-        if balance is None:
-            raise ValueError("nothing is asked about balance")
-        unit = () if balance.unit == "documents" else (balance.unit,)
+    def _weighed(self, balance: Balance) -> pl.DataFrame:
+        """What balance goes by, of the documents that are left; the columns are its methods'."""
+        sizes, roots = self._clusters() if balance.needs_clusters() else (None, None)
+        nulls = dict.fromkeys(balance.names(), 0)
         frames = []
         for place, own in self.documents.slices():
-            table = self.documents.block(place, (balance.by, *unit, "given", "text_lo"))
-            drawn = pl.Series("chance", chance(table, self.documents.seed, "balance"))
-            frame = table.select(balance.group(), balance.size(), drawn)
-            frames.append(frame.filter(pl.Series(self.alive[own])))
-        return pl.concat(frames)
+            table = self.documents.block(place, (*balance.columns(), "given", "text_lo"))
+            drawn = [pl.Series("chance", chance(table, self.documents.seed, "balance"))]
+            if balance.caps.domain is not None:
+                drawn.append(domains(table[balance.caps.url].cast(pl.String)))
+            if sizes is not None and roots is not None:
+                table = table.with_columns(pl.Series(CLUSTER_SIZE, sizes[own]))
+                drawn.append(pl.Series("cluster", roots[own]))
+                drawn.append(pl.Series("is_best", roots[own] == np.arange(own.start, own.stop)))
+                drawn.append(pl.Series("repeats", balance.repeats(sizes[own])))
+            alive = pl.Series(self.alive[own])
+            for name in nulls:
+                nulls[name] += table[name].filter(alive).null_count()
+            frames.append(table.select(balance.group(), balance.size(), *drawn).filter(alive))
+        found = pl.concat(frames)
+        for name, count in nulls.items():
+            if count == found.height:
+                known = [one for one in self.documents.kinds if one != name]
+                raise RecipeError(
+                    f"balance.by: {name!r} is null in each of the {count:,} documents that are "
+                    f"left, so that there are no groups{did_you_mean(name, known)}: name a column "
+                    "that has values, or set balance: false"
+                )
+        return found
 
     def fates(self) -> Iterator[Fates]:
         """What became of the documents, block by block."""
@@ -323,8 +348,11 @@ class Decisions:
         return fates.reasons(self.recipe, table).row(0, named=True)
 
     def _cluster_sizes(self) -> Rows:
-        """How many documents stand for one: the representative and all that gave way to it."""
+        return self._clusters()[0]
+
+    def _clusters(self) -> tuple[Rows, Rows]:
+        """How many documents are alike, the representative and all that gave way to it; and it."""
         own = np.arange(len(self.duplicate_of), dtype=np.int32)
         root = np.where(self.duplicate_of == NOBODY, own, self.duplicate_of)
         root = root[root]  # an equal text may stand behind a document that is marked and kept
-        return np.bincount(root, minlength=len(root))[root]
+        return np.bincount(root, minlength=len(root))[root], root

@@ -191,12 +191,15 @@ def _groups(recipe: Recipe, drawn: Drawn, sample: Sample) -> dict[str, Any] | No
     alive = drawn.decisions.alive
     if balance is None or not alive.any():
         return None
+    if balance.needs_clusters():
+        told = "it goes by what dedup finds alike in the whole corpus"
+        return {"by": balance.label(), "groups": [], "left_out": told}
     table = drawn.table.select(balance.group(), balance.size()).filter(pl.Series(alive))
     names, codes = np.unique(table["group"].to_numpy().astype(str), return_inverse=True)
     weights = (1 / (sample.chance * sample.held))[alive] * table["size"].to_numpy()
     estimate = _epochs(balance, names, _by_code(codes, weights, len(names)))
     if isinstance(estimate, str):
-        return {"by": balance.by, "groups": [], "left_out": estimate}
+        return {"by": balance.label(), "groups": [], "left_out": estimate}
     chance = np.random.default_rng(0)
     others = []
     for _ in range(REPLICATES if sample.share < 1 else 0):
@@ -220,7 +223,7 @@ def _groups(recipe: Recipe, drawn: Drawn, sample: Sample) -> dict[str, Any] | No
                 "epochs": {"estimate": float(estimate[number]), **ends},
             }
         )
-    return {"by": balance.by, "unit": balance.unit, "groups": lines, "left_out": None}
+    return {"by": balance.label(), "unit": balance.unit, "groups": lines, "left_out": None}
 
 
 def _by_code(codes: npt.NDArray[np.int64], weights: Floats, count: int) -> Floats:

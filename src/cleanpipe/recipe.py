@@ -245,7 +245,7 @@ class Recipe(BaseModel):
         """Each option that asks for a column of the input, and that column."""
         asked = [(f"filter.{option}", name) for option, name in self.filter.asks()]
         if self.balance is not None:
-            asked.append(("balance.by", self.balance.by))
+            asked += [(f"balance.{option}", name) for option, name in self.balance.asks()]
         asked += [("dedup.near.keep", name) for name in self._keep()]
         if self.dedup is not None and self.dedup.column is not None:
             asked.append(("dedup.column", self.dedup.column.name))
@@ -282,6 +282,25 @@ class Recipe(BaseModel):
             for name in self.output.columns
             if name not in known
         )
+        self.refuse(self._clusters_balance_lacks())
+
+    def _clusters_balance_lacks(self) -> Iterator[tuple[str, str]]:
+        """Options of balance that go by near-duplicates, where these are not to be had."""
+        balance, near = self.balance, self.dedup.near if self.dedup else None
+        if balance is None or not balance.needs_clusters():
+            return
+        if balance.rehydrate and self.order != ORDERS[1]:
+            what = "goes by how often a text repeats, and a filter before dedup hides some of that"
+            yield "balance.rehydrate", f"{what}: set order: [{', '.join(ORDERS[1])}]"
+        if balance.rehydrate and near is not None and not near.drop:
+            what = "repeats what stands for its cluster, and here the whole cluster stays"
+            yield "balance.rehydrate", f"{what}: set dedup.near.drop: true"
+        if balance.caps.cluster is not None and (near is None or near.drop):
+            what = "one document of each cluster is left after dedup, so there is nothing to cap"
+            yield "balance.caps.cluster", f"{what}: set dedup.near.drop: false"
+        elif self.dedup is None:
+            option = "rehydrate" if balance.rehydrate else "by"
+            yield f"balance.{option}", "nothing says what is alike without dedup: set dedup: {}"
 
     def check_columns(self, columns: Mapping[str, pl.DataType]) -> None:
         """Refuse decisions that the input's columns, without the text, and measures cannot give.
@@ -325,12 +344,16 @@ class Recipe(BaseModel):
 
     def _problems(self, known: Mapping[str, pl.DataType]) -> Iterator[tuple[str, str]]:
         yield from ((f"filter.{rule}", what) for rule, what in self.filter.problems(known))
-        wanted = [("balance.by", self.balance.by)] if self.balance else []
+        asked = self.balance.asks() if self.balance else ()
+        wanted = [(f"balance.{option}", name) for option, name in asked]
         wanted += [("dedup.near.keep", name) for name in self._keep()]
         for option, name in wanted:
             if name not in known:
                 yield option, f"{name!r} is no measure and no column{did_you_mean(name, known)}"
         if self.balance and self.balance.unit == "tokens" and self.measure.tokenizer is None:
             yield "balance.unit", NO_TOKENS
+        for name in self.balance.buckets if self.balance else ():
+            if name in known and not known[name].is_numeric():
+                yield "balance.buckets", f"{name!r} is a column of {known[name]}, not of numbers"
         if "lang_und_share" in self.gates.root and "lang" not in known:
             yield "gates.lang_und_share", "no language is measured: set measure.language: true"

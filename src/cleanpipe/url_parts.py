@@ -55,6 +55,15 @@ def hosts(urls: pl.Series) -> pl.Series:
     return pl.select(pl.when(is_host).then(found)).to_series().alias("host")
 
 
+def domains(urls: pl.Series) -> pl.Series:
+    """The host of each URL without `www.`, null where there is none.
+
+    >>> domains(pl.Series(["https://www.example.org/x", "www.a", None])).to_list()
+    ['example.org', 'a', None]
+    """
+    return hosts(urls).str.replace(r"^www\.(.)", "$1").alias("domain")
+
+
 def _plain_host(host: str) -> str:
     """A host with letters beyond ASCII, percent signs or Punycode, in the one form of hosts."""
     text = unicodedata.normalize("NFKC", unquote(host)).lower()

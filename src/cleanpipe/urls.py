@@ -224,8 +224,7 @@ class Urls(BaseModel):
         """What the cap counts by."""
         if self.by is not None:
             return table[self.by].cast(pl.String).alias("domain")
-        hosts = url_parts.hosts(self._urls(table))
-        return hosts.str.replace(r"^www\.(.)", "$1").alias("domain")
+        return url_parts.domains(self._urls(table))
 
     def ranks(self, table: pl.DataFrame, order: Any) -> pl.Series:
         """The place of each document among those of its domain, the best first, from 1 on.

@@ -17,7 +17,6 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from cleanpipe import intake, store
-from cleanpipe.balance import Balance
 from cleanpipe.decide import Decisions
 from cleanpipe.dedup import COLUMN_HASHES, Dedup
 from cleanpipe.documents import Documents
@@ -203,12 +202,7 @@ def needed_columns(recipe: Recipe) -> Iterator[str]:
         yield from ("id", "has_id")
     yield from recipe.ranking_columns("dedup")
     if recipe.balance is not None:
-        yield recipe.balance.by
-        yield from _unit(recipe.balance)
-
-
-def _unit(balance: Balance) -> tuple[str, ...]:
-    return () if balance.unit == "documents" else (balance.unit,)
+        yield from recipe.balance.columns()
 
 
 def _compared(run: Path, had: Dedup | None, asked: Dedup | None) -> Compared:

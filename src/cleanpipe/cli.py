@@ -250,6 +250,11 @@ def presets(name: str | None = None, *, json: bool = False) -> int:
 
 quality = App(name="quality", help="A classifier of your own, for measure.models.")
 app.command(quality)
+app.command(
+    "cleanpipe.cli_stability:stability",
+    name="stability",
+    help="Link a corpus to the stability of training.",
+)
 
 
 @quality.command

@@ -54,7 +54,7 @@ class Settings:
     plans: tuple[proxies.Plan, ...] = (
         proxies.Plan(seed=0),
         proxies.Plan(seed=1),
-        proxies.Plan(seed=0, shape=Shape(width=128, layers=4), steps=900),
+        proxies.Plan(seed=0, shape=Shape(width=64, layers=2)),
     )
 
     def key(self) -> str:

@@ -1,0 +1,120 @@
+"""The verbs of `cleanpipe stability`: what training makes of a corpus, in a small model."""
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+from cyclopts import App
+from rich.console import Console
+
+from cleanpipe.errors import RecipeError
+
+stability = App(name="stability", help="Link a corpus to the stability of training.")
+people = Console(stderr=True, highlight=False)
+
+
+@stability.command
+def probe(
+    *, raw: str, clean: str, output: Path = Path("probe"), form: str = "quick", json: bool = False
+) -> int:
+    """Train small twins: what faults, and what cleaning removed, do to the steps that follow.
+
+    Stopped, it goes on where it was. Needs the extra `probe` (torch, tokenizers).
+
+    Parameters
+    ----------
+    raw
+        A path or pattern of the raw text.
+    clean
+        The output folder of the run that cleaned it, or a path of clean text.
+    output
+        Where logs, checkpoints and probe.json go.
+    form
+        `quick` (minutes) or `standard` (all faults, three learning rates, four checkpoints: a
+        night).
+    json
+        Print the result as JSON.
+    """
+    from cleanpipe.console import Progress  # noqa: PLC0415 - heavy; --help needs none
+
+    _needs_torch()
+    from cleanpipe.stability import twins  # noqa: PLC0415
+    from cleanpipe.stability.shown import show_probe  # noqa: PLC0415
+
+    if form not in twins.FORMS:
+        raise RecipeError(f"--form {form}: expected one of {', '.join(twins.FORMS)}")
+    with Progress(people) as progress:
+        result = twins.probe(raw, clean, output, twins.FORMS[form], progress.tell)
+    if json:
+        _print(result)
+    else:
+        show_probe(Console(highlight=False), result)
+    return 0
+
+
+@stability.command
+def calibrate(
+    *corpora: str,
+    hard: tuple[str, ...] = (),
+    scripts: str | None = None,
+    output: Path = Path("calibration"),
+    documents: int = 1000,
+    json: bool = False,
+) -> int:
+    """Repeat, on CORPORA, the experiment on which measures foretell a batch's gradient.
+
+    Two corpora at least: what is fitted on one is tested on the other. About half an hour on one
+    core; stopped, it goes on where it was. Needs the extra `probe` (torch, tokenizers).
+
+    Parameters
+    ----------
+    corpora
+        Paths or patterns, each a corpus.
+    hard
+        Paths of texts that repeat and are no fault: lists, tables, code, logs.
+    scripts
+        A path of texts in many scripts.
+    output
+        Where checkpoints and calibration.json go.
+    documents
+        How many documents of a corpus are asked about.
+    json
+        Print the result as JSON.
+    """
+    from cleanpipe.console import Progress  # noqa: PLC0415 - heavy; --help needs none
+
+    _needs_torch()
+    from cleanpipe.stability.calibrate import Settings  # noqa: PLC0415
+    from cleanpipe.stability.calibrate import calibrate as experiment  # noqa: PLC0415
+    from cleanpipe.stability.shown import show_calibration  # noqa: PLC0415
+
+    if len(corpora) < 2:
+        raise RecipeError(f"{len(corpora)} corpora, expected two at least")
+    settings = Settings(
+        corpora={path: path for path in corpora},
+        hard={path: path for path in hard},
+        scripts=scripts,
+        documents=documents,
+    )
+    with Progress(people) as progress:
+        result = experiment(settings, output, progress.tell)
+    if json:
+        _print(result)
+    else:
+        show_calibration(Console(highlight=False), result)
+    return 0
+
+
+def _needs_torch() -> None:
+    try:
+        import tokenizers  # noqa: F401, PLC0415 - an extra
+        import torch  # noqa: F401, PLC0415
+    except ImportError as error:
+        raise RecipeError(
+            f"this verb needs the package {error.name}: pip install 'cleanpipe[probe]'"
+        ) from None
+
+
+def _print(result: dict[str, Any]) -> None:
+    page = orjson.dumps(result, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY)
+    Console(highlight=False, soft_wrap=True).print(page.decode(), markup=False)

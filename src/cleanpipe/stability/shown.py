@@ -38,6 +38,22 @@ def show_probe(console: Console, result: dict[str, Any]) -> None:
     console.print(result["limits"], markup=False)
 
 
+def rows(result: dict[str, Any]) -> list[dict[str, Any]]:
+    """The same as plain rows, for other screens."""
+    return [
+        {
+            "learning rate": setting["lr"],
+            "steps before": setting["checkpoint"],
+            "kind": kind,
+            "excess loss": _interval(found["excess_loss"]),
+            "p": found["excess_loss"]["p"],
+            "diverged": f"{found['diverged']} of {found['excess_loss']['seeds']}",
+        }
+        for setting in result["settings"]
+        for kind, found in setting["kinds"].items()
+    ]
+
+
 def _interval(effect: dict[str, Any]) -> str:
     if effect["low"] is None:
         return "not finite"

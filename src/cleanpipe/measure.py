@@ -191,7 +191,7 @@ def measures(
     offsets, data = text_buffers(texts)
     permutations = minhash.permutations(near.num_perm if near else 0, seed)
     if near and near.shingle == "chars":
-        signatures = minhash.character_signatures(offsets, data, near.ngram, *permutations)
+        signatures = minhash.text_signatures(offsets, data, near.ngram, True, *permutations)
         counts, _ = scan.scan(offsets, data, 1, *minhash.permutations(0, seed))
     else:
         counts, signatures = scan.scan(offsets, data, near.ngram if near else 1, *permutations)
@@ -276,9 +276,10 @@ def signatures(
     """
     array = pa.array(list(texts), type=pa.large_string())
     permutations = minhash.permutations(num_perm, seed)
-    if shingle == "chars":
-        return minhash.character_signatures(*text_buffers(array), ngram, *permutations)
-    found: npt.NDArray[np.uint32] = scan.scan(*text_buffers(array), ngram, *permutations)[1]
+    characters = shingle == "chars"
+    found: npt.NDArray[np.uint32] = minhash.text_signatures(
+        *text_buffers(array), ngram, characters, *permutations
+    )
     return found
 
 

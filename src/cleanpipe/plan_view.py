@@ -129,7 +129,11 @@ def _bands(told: Told) -> Iterator[str]:
     bands = told["bands"]
     if bands:
         found = ", ".join(f"{100 * p:.0f} % at {s:g}" for s, p in bands["found"])
-        yield f"near       {bands['bands']} bands of {bands['rows']} find pairs so similar: {found}"
+        why = "as the recipe gives them"
+        if bands["recall"] is not None:
+            at = f"{100 * bands['recall']:g} % of pairs at {bands['threshold']:g}"
+            why = f"the fewest candidates for {at}"
+        yield f"near       {bands['bands']} bands of {bands['rows']} ({why}) find: {found}"
 
 
 def _values(told: Told) -> Iterator[Text]:

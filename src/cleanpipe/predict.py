@@ -259,4 +259,5 @@ def _bands(recipe: Recipe) -> dict[str, Any] | None:
         return None
     bands, rows = near.bands_and_rows()
     found = [[similarity, round(near.found(similarity), 4)] for similarity in SIMILARITIES]
-    return {"bands": bands, "rows": rows, "threshold": near.threshold, "found": found}
+    chosen = {"bands": bands, "rows": rows, "threshold": near.threshold}
+    return {**chosen, "recall": None if near.bands else near.recall, "found": found}

@@ -151,13 +151,18 @@ def signature(words: Hashes, n: int, ngram: int, a: Numbers, b: Numbers, out: Nu
 
 
 @njit(cache=True, nogil=True)
-def character_signatures(
-    offsets: npt.NDArray[np.int64], data: Bytes, ngram: int, a: Numbers, b: Numbers
+def text_signatures(
+    offsets: npt.NDArray[np.int64],
+    data: Bytes,
+    ngram: int,
+    characters: bool,
+    a: Numbers,
+    b: Numbers,
 ) -> Numbers:
-    """The signatures of texts over shingles of `ngram` folded characters, (n, permutations) u32.
+    """The signatures of texts over shingles of folded words or characters, (n, permutations) u32.
 
     >>> data = np.frombuffer(b"Abc  abcabc abc", np.uint8)
-    >>> one, two = character_signatures(np.array([0, 8, 15]), data, 3, *permutations(64, 1))
+    >>> one, two = text_signatures(np.array([0, 8, 15]), data, 3, True, *permutations(64, 1))
     >>> bool((one == two).all())
     True
     """
@@ -165,13 +170,15 @@ def character_signatures(
     longest = 0
     for i in range(texts):
         longest = max(longest, offsets[i + 1] - offsets[i])
-    characters = np.empty(longest, np.uint64)
+    units = np.empty(longest, np.uint64)
     signatures = np.empty((texts, len(a)), np.uint32)
     for i in range(texts):
-        count = fold_characters(
-            data, offsets[i], offsets[i + 1], PUBLIC_INIT, PUBLIC_MULTIPLIER, characters
-        )
-        signature(characters, count, ngram, a, b, signatures[i])
+        start, stop = offsets[i], offsets[i + 1]
+        if characters:
+            count = fold_characters(data, start, stop, PUBLIC_INIT, PUBLIC_MULTIPLIER, units)
+        else:
+            count = fold_words(data, start, stop, PUBLIC_INIT, PUBLIC_MULTIPLIER, units)
+        signature(units, count, ngram, a, b, signatures[i])
     return signatures
 
 

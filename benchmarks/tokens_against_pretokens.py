@@ -95,11 +95,11 @@ def main() -> None:
     given = parser.parse_args()
     heads = ["corpus", "documents", "MB", "tokens/byte", *NAMES]
     heads += ["32 by words", "by tokens", "by both", "s", "peak MB"]
-    print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}")  # noqa: T201 - its output
+    print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}")
     with tokenizer_file(given.tokenizer) as path:
         for corpus in given.corpus:
             texts = texts_of(corpus, given.documents, one_blank=given.one_blank)
-            print(row(corpus, texts, path), flush=True)  # noqa: T201 - its output
+            print(row(corpus, texts, path), flush=True)
 
 
 if __name__ == "__main__":

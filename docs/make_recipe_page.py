@@ -63,6 +63,7 @@ dedup: {}
 | count tokens | [`measure.tokenizer`](#measure) |
 | fix the shares of languages or sources | [`balance`](#balance) |
 | write another format, smaller parts, measures beside the text | [`output`](#output) |
+| keep texts out of the report, or show them unmasked | [`report.samples`](#report) |
 | fail a nightly run in which too much was dropped | [`gates`](#gates) |
 | fit a small machine | [`memory`](#the-whole), `run --workers` |
 """
@@ -124,6 +125,9 @@ augment: {operations: [sentence_shuffle]}
 """,
     "output": """\
 output: {path: clean, format: jsonl, shard_size: 64MB, columns: [lang, words]}
+""",
+    "report": """\
+report: {samples: none}
 """,
     "gates": """\
 gates:

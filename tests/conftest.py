@@ -63,7 +63,7 @@ def digests(output: Path) -> dict[str, str]:
     files = {f"data/{path.name}": path for path in parts}
     for kind in SAME_BYTES:
         files |= {f"{kind}/{path.name}": path for path in (run / kind).glob("*")}
-    files["stats.json"] = run / "stats.json"
+    files |= {name: run / name for name in ("stats.json", "examples.json")}
     return {
         name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in sorted(files.items())
     }

@@ -30,6 +30,7 @@ STAGES = {
     "balance": 5,
     "augment": 6,
     "cuts": 7,
+    "examples": 8,
 }
 """The number that keeps one stage's chance apart from another's."""
 MOST = 2**31 - 1

@@ -10,7 +10,7 @@ import numpy as np
 import orjson
 import polars as pl
 
-from cleanpipe import contamination, cuts, effects, ledger, repeats, stats, store
+from cleanpipe import contamination, cuts, effects, examples, ledger, repeats, stats, store
 from cleanpipe.bands import CROWDED
 from cleanpipe.decide import Decisions, failures
 from cleanpipe.dedup import COMPARED
@@ -56,6 +56,7 @@ def count_block(documents: Documents, recipe: Recipe, place: int) -> store.Recor
         "applies": effects.applies(chosen, readable),
         "moves": effects.moves(chosen, readable, failed),
         "together": effects.together(failed).tolist(),
+        "picks": examples.picks(documents, table, verdicts, place),
     }
 
 

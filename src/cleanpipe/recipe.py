@@ -27,6 +27,7 @@ from cleanpipe.cuts import MEASURES as CUT_MEASURES
 from cleanpipe.cuts import Cuts
 from cleanpipe.dedup import Dedup
 from cleanpipe.errors import RecipeError
+from cleanpipe.excerpts import Report
 from cleanpipe.filter import (
     MEASURES,
     NO_CUTS,
@@ -135,6 +136,8 @@ class Recipe(BaseModel):
     """What is written, and where."""
     gates: Gates = Gates({})
     """Bounds on the run's own numbers; one that fails keeps the run from being published."""
+    report: Report = Report()
+    """What the report page shows."""
     notices: tuple[str, ...] = ()
     """What reading the recipe found worth telling, for a run and its report to say."""
     _written: Written = Written()
@@ -199,12 +202,14 @@ class Recipe(BaseModel):
     def identity(self) -> dict[str, Any]:
         """What decides whether a run may be continued.
 
-        All but the folder of the output, the memory, the notices and the gates: a run that failed a
-        gate goes on to its publication, without a second pass over the text, when the gate is
-        loosened.
+        All but the folder of the output, the memory, the report, the notices and the gates: a run
+        that failed a gate goes on to its publication, without a second pass over the text, when the
+        gate is loosened.
         """
         known = self.resolved()
-        del known["output"]["path"], known["gates"], known["notices"], known["memory"]
+        del known["output"]["path"]
+        for name in ("gates", "report", "notices", "memory"):
+            del known[name]
         return known
 
     def list_hashes(self) -> dict[str, str]:

@@ -18,6 +18,7 @@ from pathlib import Path
 from cleanpipe import (
     contamination,
     corpus,
+    examples,
     gates,
     intake,
     ledger,
@@ -164,6 +165,7 @@ class Work:
         self.parts = 0
         self.duplicates: store.Record = {"compared": 0, "uncompared": 0}
         self.statistics: store.Record = {}
+        self.picks: list[examples.Pick] = []
 
     def over(self, name: str, step: Step, numbers: Sequence[int]) -> list[store.Record]:
         """The local `map`: threads that each wait for one worker at a time."""
@@ -352,6 +354,7 @@ class Work:
             return found
 
         blocks = self.over("count", count_block, range(len(self.blocks)))
+        self.picks = examples.merged([block["picks"] for block in blocks])
         self.statistics = outcome.count(
             self.decisions, blocks, self.duplicates, receipts, len(self.shards)
         )
@@ -361,7 +364,10 @@ class Work:
         return counts
 
     def draw_report(self) -> Path:
-        """Draw the report page."""
+        """Read the documents again that are shown, and draw the report page."""
+        chosen = [*self.picks, *examples.clusters(self.decisions)]
+        given = (self.folder, self.recipe, self.seed, self.blocks, self.shards)
+        examples.write(chosen, *given, self.pool.call, self.over)
         return report.write(self.folder, self.recipe, self.statistics)
 
     def publish(self) -> Run:

@@ -29,8 +29,9 @@ def write(folder: Path, recipe: Recipe, stats: store.Record) -> Path:
     """Write report.html and report.md into a run's folder; gives the page's path."""
     inputs = store.read_json(folder / "inputs.json")
     versions = store.read_json(folder / "identity.json")["versions"]
-    page = render("report.html.jinja", folder.name, recipe, stats, inputs, versions)
-    short = render("report.md.jinja", folder.name, recipe, stats, inputs, versions)
+    shown = store.read_json(folder / "examples.json")
+    page = render("report.html.jinja", folder.name, recipe, stats, inputs, versions, shown)
+    short = render("report.md.jinja", folder.name, recipe, stats, inputs, versions, shown)
     store.write_file(folder / "report.md", lambda file: file.write(short.encode()))
     store.write_file(folder / "report.html", lambda file: file.write(page.encode()))
     return folder / "report.html"
@@ -43,6 +44,7 @@ def render(
     stats: store.Record,
     inputs: list[dict[str, Any]],
     versions: dict[str, str],
+    shown: store.Record,
 ) -> str:
     """Fill a template of this folder."""
     style = (HERE / "style.css").read_text(encoding="utf-8")
@@ -56,6 +58,7 @@ def render(
     return environment.get_template(template).render(
         run=run,
         stats=stats,
+        shown=shown,
         documents=stats["documents"],
         attrition=attrition(stats),
         share=share,

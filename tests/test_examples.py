@@ -1,0 +1,111 @@
+"""Which documents the report shows: chosen by chance that follows from them, read again, masked."""
+
+import orjson
+import polars as pl
+import pytest
+from conftest import InProcess
+
+from cleanpipe.examples import EACH, merged
+from cleanpipe.recipe_file import load
+from cleanpipe.run import Work, all_steps
+
+PROSE = "It was a quiet morning, and the people who lived by the river had begun to open doors"
+
+
+def documents():
+    """Ten of too few words, ten with a fix to do, three clusters of near-duplicates, and prose."""
+    short = [{"id": f"short{n}", "text": f"only {n} words of jo{n}@example.org"} for n in range(10)]
+    fixed = [{"id": f"fixed{n}", "text": f"{PROSE}  {PROSE} {n}"} for n in range(10)]
+    near = [
+        {"id": f"near{size}-{n}", "text": " ".join(f"w{size}x{k}" for k in range(70)) + f" end{n}"}
+        for size in (2, 4, 6)
+        for n in range(size)
+    ]
+    return [*short, *fixed, *near, {"id": "plain", "text": f"{PROSE}, all of them"}]
+
+
+@pytest.fixture
+def show(tmp_path, write_recipe):
+    """A function that cleans documents given in files, and gives examples.json and the page."""
+
+    def run(files, **sections):
+        folder = tmp_path / "in"
+        folder.mkdir(exist_ok=True)
+        for old in folder.iterdir():
+            old.unlink()
+        for number, known in enumerate(files):
+            path = folder / f"{number}.jsonl"
+            path.write_bytes(b"".join(orjson.dumps(one) + b"\n" for one in known))
+        recipe = {"input": {"path": "in/*.jsonl"}, "measure": {"language": False}}
+        recipe |= {"filter": {"words": {"low": 8}}, "dedup": {}, **sections}
+        done = all_steps(Work(load(write_recipe(**recipe)), InProcess(), lambda *_: None))
+        page = done.report.read_text(encoding="utf-8")
+        return orjson.loads((done.folder / "examples.json").read_bytes()), page
+
+    return run
+
+
+def names(shown, kind):
+    return {
+        entry["name"]: [example["id"] for example in entry["examples"]] for entry in shown[kind]
+    }
+
+
+def test_the_same_documents_are_shown_however_they_are_filed(show):
+    """Three of each rule and fix, and the largest clusters: files and their order do not matter."""
+    known = documents()
+    shown, page = show([known])
+    rules, fixes = names(shown, "rules"), names(shown, "fixes")
+    assert set(rules) == {"words"}
+    assert set(fixes) == {"spaces"}
+    assert len(rules["words"]) == len(fixes["spaces"]) == EACH
+    other, _ = show([known[20:], [], known[:20][::-1]])
+    assert names(other, "rules") == rules
+    assert names(other, "fixes") == fixes
+    for name in rules["words"]:
+        assert f"<h4>{name} " in page
+
+
+def test_the_largest_clusters_stand_side_by_side_with_what_differs_marked(show):
+    """The one that is kept first, then those least like it; only the differing word is marked."""
+    shown, page = show([documents()])
+    assert [entry["size"] for entry in shown["clusters"]][:3] == [10, 6, 4]
+    six = shown["clusters"][1]["examples"]
+    assert [example["value"] is None for example in six] == [True, False, False, False]
+    for example in six[1:]:
+        marked = [text for kind, text in example["text"] if kind == "mark"]
+        assert marked == [f"end{example['id'].rpartition('-')[2]}"]
+    assert page.count("<mark>end") == 3 + 3 + 1
+
+
+def test_what_may_be_somebodys_is_masked_unless_asked_for(show):
+    """By default no address is in the page; `full` shows it, `none` shows no text at all."""
+    shown, page = show([documents()])
+    assert "example.org" not in page + str(shown)
+    assert "[e-mail]" in page
+    _, page = show([documents()], report={"samples": "full"})
+    assert "@example.org" in page
+    shown, page = show([documents()], report={"samples": "none"})
+    assert shown["rules"] == shown["fixes"] == shown["clusters"] == []
+    assert "Some of what was dropped" not in page
+
+
+def test_hostile_text_is_text(show):
+    """Markup in an excerpt or an id is shown, not obeyed."""
+    evil = "<script>alert(1)</script> <img src=x onerror=alert(2)>"
+    _, page = show([[{"id": evil, "text": evil}]], filter={"words": {"low": 50}})
+    assert "<script>alert" not in page
+    assert "<img src=x" not in page
+    assert "&lt;script&gt;alert(1)" in page
+
+
+def test_picks_merge_in_any_order():
+    """Blocks may come in any order, and of each rule the smallest chances stay."""
+    picks = [
+        {"kind": "rule", "name": "words", "chance": chance, "shard": 0, "row": chance}
+        for chance in (5, 1, 9, 3, 7)
+    ]
+    blocks = [picks[:2], picks[2:4], picks[4:]]
+    assert merged(blocks) == merged(blocks[::-1])
+    assert [pick["chance"] for pick in merged(blocks)] == [1, 3, 5]
+    assert pl.DataFrame(merged(blocks)).height == EACH

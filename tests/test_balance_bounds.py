@@ -281,11 +281,11 @@ def test_groups_by_how_often_a_text_stood(clean):
     assert groups == {"cluster_size <2": 1, "cluster_size >=2": 2}
 
 
-def test_a_column_that_is_null_everywhere_is_refused_before_anything_is_written(clean, tmp_path):
-    """There are no groups then; the message names a column that is near, and what to do."""
+def test_a_column_that_is_null_everywhere_is_an_alert(clean):
+    """There are no groups then; all is kept, and the alert names a column that is near."""
     documents = [{"text": f"{PROSE} {n}", "topic": None, "topics": "x"} for n in range(3)]
-    asked = {"filter": {"where": "topics = 'x'"}, "balance": {"by": "topic"}}
-    with pytest.raises(RecipeError, match=r"'topic' is null in each of the 3 .*mean 'topics'"):
-        clean(documents, **asked)
-    assert not list((tmp_path / "out").glob("data/*"))
-    assert not (tmp_path / "out" / "_cleanpipe" / "HEAD.json").exists()
+    run = clean(documents, filter={"where": "topics = 'x'"}, balance={"by": "topic"})
+    assert run.stats["documents"]["kept"] == 3
+    (alert,) = run.stats["alerts"]
+    assert "'topic' is null in every document that was left" in alert
+    assert "did you mean 'topics'" in alert

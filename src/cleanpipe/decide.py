@@ -17,7 +17,6 @@ from cleanpipe.balance import CLUSTER_SIZE, Balance
 from cleanpipe.dedup import Rows
 from cleanpipe.documents import Documents, chance
 from cleanpipe.errors import RecipeError
-from cleanpipe.nearest import did_you_mean
 from cleanpipe.ranking import rank
 from cleanpipe.recipe import Recipe
 from cleanpipe.url_parts import domains
@@ -169,6 +168,8 @@ class Decisions:
         self.domain_rank = nothing_known()
         self.copies = self.alive.astype(np.int32)
         self.groups = pl.DataFrame()
+        self.nowhere: list[str] = []
+        """Columns of `balance.by` that no document has a value in."""
 
     @property
     def alive(self) -> npt.NDArray[np.bool_]:
@@ -312,14 +313,7 @@ class Decisions:
                 nulls[name] += table[name].filter(alive).null_count()
             frames.append(table.select(balance.group(), balance.size(), *drawn).filter(alive))
         found = pl.concat(frames)
-        for name, count in nulls.items():
-            if count == found.height:
-                known = [one for one in self.documents.kinds if one != name]
-                raise RecipeError(
-                    f"balance.by: {name!r} is null in each of the {count:,} documents that are "
-                    f"left, so that there are no groups{did_you_mean(name, known)}: name a column "
-                    "that has values, or set balance: false"
-                )
+        self.nowhere = [name for name, count in nulls.items() if count == found.height]
         return found
 
     def fates(self) -> Iterator[Fates]:

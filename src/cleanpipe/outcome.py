@@ -17,6 +17,7 @@ from cleanpipe.dedup import COMPARED
 from cleanpipe.documents import Documents
 from cleanpipe.errors import InputError
 from cleanpipe.fixes import FIXES
+from cleanpipe.nearest import did_you_mean
 from cleanpipe.recipe import Recipe
 from cleanpipe.urls import CAP
 
@@ -96,11 +97,17 @@ def count(
         },
     }
     gates = decisions.recipe.gates.judge(known)
-    return known | {"alerts": list(_alerts(known["duplicates"])), "gates": gates}
+    return known | {"alerts": list(_alerts(known["duplicates"], decisions)), "gates": gates}
 
 
-def _alerts(duplicates: Mapping[str, Any]) -> Iterator[str]:
+def _alerts(duplicates: Mapping[str, Any], decisions: Decisions) -> Iterator[str]:
     """What whoever runs this should know besides the numbers, as sentences without their dot."""
+    for name in decisions.nowhere:
+        near = did_you_mean(name, [one for one in decisions.documents.kinds if one != name])
+        yield (
+            f"balance.by: {name!r} is null in every document that was left, so that it makes no "
+            f"groups{near}: name a column that has values"
+        )
     crowd = duplicates.get("crowded")
     if crowd is not None:
         yield (

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from cleanpipe.augment import ROW_SCHEMA, Augment, changed_share, sentence_spans, similarity
+from cleanpipe.augment import ROW_SCHEMA, Augment, changed_share, similarity
+from cleanpipe.rearrange import sentence_spans
 
 PROSE = (
     "The ferry was late. Nobody minded much! Was there any bread left?\n"

@@ -19,6 +19,8 @@ ALLOWED = {
         *("draft", "fixes", "kernels", "line_rules", "patterns", "placeholders", "repair"),
         "white_space",
     },
+    "augment": {"kernels", "rearrange"},
+    "rearrange": {"kernels"},
     "balance": {"allocation", "grouping", "nearest"},
     "grouping": {"allocation", "repetition"},
     "allocation": set(),

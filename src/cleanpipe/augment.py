@@ -4,8 +4,7 @@ Every choice comes from the document's key and the number of the copy: the same 
 give the same result on any machine, in any part, whatever stands beside it.
 """
 
-import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Self
 
@@ -16,16 +15,31 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from cleanpipe.kernels.buffers import text_buffers
-from cleanpipe.kernels.hashing import mix, mix_arrays
 from cleanpipe.kernels.jaccard import intersection, shingle_sets
 from cleanpipe.kernels.tokens import PUBLIC_INIT, PUBLIC_MULTIPLIER
-from cleanpipe.kernels.unicode import CLOSER, FLAG_PAGES, FLAG_ROWS, SENTENCE_END, SOLO
+from cleanpipe.rearrange import (
+    crop,
+    draws,
+    mixed,
+    paragraph_drop,
+    paragraph_shuffle,
+    sentence_shuffle,
+    word_delete,
+    word_swap,
+)
 
-Operation = Literal["fim", "sentence_shuffle"]
+Operation = Literal[
+    "fim",
+    "sentence_shuffle",
+    "paragraph_shuffle",
+    "paragraph_drop",
+    "crop",
+    "word_swap",
+    "word_delete",
+]
 
 TRIES = 4
 SHINGLE = 5
-WRAPPED = 40  # text is wrapped at 60 to 80 characters; few headings are longer than 40
 
 ROW_SCHEMA = {
     "id": pl.String,
@@ -38,18 +52,14 @@ ROW_SCHEMA = {
 }
 
 
-def _characters(having: int, lacking: int = 0) -> str:
-    """The characters of some classes, escaped for a regular expression's [...]."""
-    flags = FLAG_ROWS.reshape(-1, 256)[FLAG_PAGES].ravel()
-    wanted = ((flags & having) == having) & ((flags & lacking) == 0)
-    return re.escape("".join(map(chr, np.flatnonzero(wanted))))
-
-
-STOPS = re.compile(f"[{_characters(SENTENCE_END)}]++[{_characters(CLOSER)}]*+")
-STOPS_BEFORE_ANYTHING = re.compile(f"[{_characters(SENTENCE_END | SOLO)}]")
-SPACES = re.compile(r"\s*")
-NEWLINE = re.compile(r"\n")
-BLANK_LINES = re.compile(r"(\n[^\S\n]*\n\s*)")
+MAKE: dict[str, Callable[[str, int], str | None]] = {
+    "sentence_shuffle": sentence_shuffle,
+    "paragraph_shuffle": paragraph_shuffle,
+    "paragraph_drop": paragraph_drop,
+    "crop": crop,
+    "word_swap": word_swap,
+    "word_delete": word_delete,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +97,14 @@ class Augment(BaseModel):
     operations: tuple[Operation, ...] = Field(min_length=1)
     """`fim` moves a middle to the end behind sentinels (Bavarian et al. 2022): it teaches infilling
     and needs a tokenizer that knows the sentinels. `sentence_shuffle` permutes the sentences within
-    each paragraph: every sentence stays true, the thread between them is lost."""
+    each paragraph: every sentence stays true, the thread between them is lost. `paragraph_shuffle`
+    permutes paragraphs, which keeps the thread within each. `paragraph_drop` takes one paragraph
+    in ten out, at least one; `crop` keeps a run of at least half of the sentences. `word_swap` and
+    `word_delete` touch one word in ten (Wei and Zou 2019), with its case and punctuation: they
+    break grammar, and find nothing to do in scripts that put no spaces between words."""
+    min_similarity: float = Field(default=0, ge=0, le=1)
+    """A copy whose similarity to its parent is below is tried again, then left out: the Jaccard
+    similarity of their sets of word 5-grams. Not asked of `fim`, which loses nothing."""
     fim_prefix: str = Field(default="<|fim_prefix|>", min_length=1)
     """Stands before the text before the middle."""
     fim_suffix: str = Field(default="<|fim_suffix|>", min_length=1)
@@ -174,23 +191,25 @@ class Augment(BaseModel):
         there = {text}
         made = None
         for number in range(1, copy + 1):
-            made = self._one_copy(text, _mixed(key, number), there)
+            made = self._one_copy(text, mixed(key, number), there)
             if made is not None:
                 there.add(made.text)
         return made
 
     def _one_copy(self, text: str, chance: int, there: set[str]) -> _Made | None:
         for attempt in range(TRIES):
-            seed = _mixed(chance, attempt)
+            seed = mixed(chance, attempt)
             first = seed % len(self.operations)
             for operation in self.operations[first:] + self.operations[:first]:
-                if operation == "fim":
-                    made = self._fim(text, seed)
-                else:
-                    made = _sentence_shuffle(text, seed)
-                if made is not None and made not in there:
+                made = self._fim(text, seed) if operation == "fim" else MAKE[operation](text, seed)
+                if made is None or made in there:
+                    continue
+                if operation == "fim" or self._is_near_enough(text, made):
                     return _Made(operation, seed, made)
         return None
+
+    def _is_near_enough(self, text: str, made: str) -> bool:
+        return not self.min_similarity or similarity(text, made) >= self.min_similarity
 
     def _fim(self, text: str, seed: int) -> str | None:
         """Two cuts between characters, then prefix-suffix-middle or suffix-prefix-middle.
@@ -200,7 +219,7 @@ class Augment(BaseModel):
         """
         if not text or any(sentinel in text for sentinel in self._sentinels):
             return None
-        order, first, second = _draws(seed, 3).tolist()
+        order, first, second = draws(seed, 3).tolist()
         low = first % (len(text) + 1)
         high = second % len(text)
         high += high >= low  # two different cuts, all pairs equally likely
@@ -210,76 +229,6 @@ class Augment(BaseModel):
         made = f"{self.fim_prefix}{front}{self.fim_suffix}{suffix}{self.fim_middle}{back}"
         # A sentinel of one's own choice may arise where text and sentinel meet.
         return made if self.invert_fim(made) == text else None
-
-
-def sentence_spans(paragraph: str) -> list[tuple[int, int]]:
-    r"""Where the sentences are that have an end, in many scripts; headings and lists are none.
-
-    A sentence may go on after a line of 40 characters or more, as in wrapped text; a shorter line
-    without an end is a heading or an entry, and what it is part of stays where it is. Wrong where
-    an abbreviation is followed by a capital ("Dr. Li" is cut), which costs a strange sentence; a
-    full stop after a single letter ("J. Li") or before a small one ("e.g. this") ends none. Thai,
-    which marks no ends, has no sentences here.
-
-    >>> sentence_spans("Is it? \u300cYes.\u300d And no end")
-    [(0, 6), (7, 13)]
-    """
-    spans = []
-    start = _after_spaces(paragraph, 0)
-    for stop in STOPS.finditer(paragraph):
-        if stop.start() < start or not _ends_sentence(paragraph, stop):
-            continue
-        if all(
-            _wraps(paragraph, found.start())
-            for found in NEWLINE.finditer(paragraph, start, stop.end())
-        ):
-            spans.append((start, stop.end()))
-        start = _after_spaces(paragraph, stop.end())
-    return spans
-
-
-def _wraps(paragraph: str, newline: int) -> bool:
-    """Whether a line only breaks here: it is long, and the next starts like running text."""
-    long = newline - (paragraph.rfind("\n", 0, newline) + 1) >= WRAPPED
-    following = paragraph[newline + 1 : newline + 2]
-    return long and (following.isalnum() or following in {'"', "'", "("})
-
-
-def _ends_sentence(paragraph: str, stop: re.Match[str]) -> bool:
-    if STOPS_BEFORE_ANYTHING.search(stop.group()):
-        return True
-    following = _after_spaces(paragraph, stop.end())
-    if following == len(paragraph):
-        return True
-    if following == stop.end() or paragraph[following].islower():
-        return False
-    before = paragraph[max(0, stop.start() - 2) : stop.start()]
-    return not (stop.group() == "." and before[-1:].isalpha() and not before[:-1].isalnum())
-
-
-def _after_spaces(text: str, at: int) -> int:
-    found = SPACES.match(text, at)
-    return found.end() if found else at
-
-
-def _sentence_shuffle(text: str, seed: int) -> str | None:
-    """Sentences trade places within their paragraph; the space between them stays where it is."""
-    pieces = BLANK_LINES.split(text)
-    changed = False
-    for place in range(0, len(pieces), 2):
-        paragraph = pieces[place]
-        spans = sentence_spans(paragraph)
-        if len(spans) < 2:
-            continue
-        order = np.argsort(_draws(_mixed(seed, place), len(spans)), kind="stable")
-        parts = []
-        end = 0
-        for (start, stop), other in zip(spans, order.tolist(), strict=True):
-            parts += [paragraph[end:start], paragraph[slice(*spans[other])]]
-            end = stop
-        pieces[place] = "".join([*parts, paragraph[end:]])
-        changed |= pieces[place] != paragraph
-    return "".join(pieces) if changed else None
 
 
 def _described(text: str, made: _Made | None) -> dict[str, object]:
@@ -317,11 +266,3 @@ def similarity(parent: str, child: str) -> float:
     one, other = hashes[: ends[1]], hashes[ends[1] :]
     both = int(intersection(one, other, 0))
     return both / (len(one) + len(other) - both)
-
-
-def _mixed(one: int, other: int) -> int:
-    return int(mix(np.uint64(one), np.uint64(other)))
-
-
-def _draws(seed: int, count: int) -> npt.NDArray[np.uint64]:
-    return mix_arrays(seed, np.arange(count, dtype=np.uint64))

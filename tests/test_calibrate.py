@@ -136,3 +136,17 @@ def test_an_experiment_runs_and_goes_on_where_it_was_stopped(tmp_path):
     other = Settings(corpora=corpora, plans=(plan,), seed=1)
     with pytest.raises(RecipeError, match="other settings"):
         calibrate(other, tmp_path / "out", lambda *_: None)
+
+
+def test_halves_of_a_large_corpus_are_a_sample_that_no_order_of_reading_changes(
+    tmp_path, monkeypatch
+):
+    """Of many texts those of the least hashes stay, whichever file they stand in."""
+    monkeypatch.setattr(excerpts, "OFFERED", 10)
+    path = tmp_path / "a.jsonl"
+    written(path, 100, np.array(["red", "green", "blue", "ten"]), 0)
+    (tmp_path / "b.jsonl").write_bytes(b"".join(reversed(path.read_bytes().splitlines(True))))
+    one, other = (excerpts.halves(str(tmp_path / name), seed=1) for name in ("a.jsonl", "b.jsonl"))
+    assert one == other
+    assert len(one.test) == 10
+    assert len(one.train["en"]) == 10

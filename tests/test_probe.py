@@ -1,16 +1,19 @@
 """Twins: exact tests on known answers, what branches share, and a small probe from end to end."""
 
+import io
 from dataclasses import replace
 
 import numpy as np
 import orjson
 import pytest
+from rich.console import Console
 
 torch = pytest.importorskip("torch", reason="the extra probe is not installed")
 pytest.importorskip("tokenizers", reason="the extra probe is not installed")
 
+from cleanpipe.cli_stability import stability  # noqa: E402
 from cleanpipe.errors import InputError, RecipeError  # noqa: E402
-from cleanpipe.stability import exact, proxies, twins  # noqa: E402
+from cleanpipe.stability import exact, proxies, shown, twins  # noqa: E402
 from cleanpipe.stability.model import Shape  # noqa: E402
 
 PLAN = proxies.Plan(shape=Shape(vocabulary=300, width=16, layers=2, heads=2, length=32), batch=8)
@@ -120,6 +123,11 @@ def test_a_probe_runs_and_goes_on_where_it_was_stopped(texts, tmp_path):
     assert not result["copies"]
     page = (tmp_path / "out" / "probe.json").read_bytes()
     assert orjson.loads(page) == orjson.loads(orjson.dumps(result))
+    page = io.StringIO()
+    shown.show_probe(Console(file=page, width=120), result)
+    assert "noise_5" in page.getvalue()
+    assert "cannot copy" in page.getvalue()
+    assert len(shown.rows(result)) == 3
     logs = sorted((tmp_path / "out" / "twins").glob("*.jsonl"))
     assert len(logs) == 3 * 4
     lines = [orjson.loads(line) for line in logs[0].read_bytes().splitlines()]
@@ -129,6 +137,19 @@ def test_a_probe_runs_and_goes_on_where_it_was_stopped(texts, tmp_path):
     assert twins.probe(*texts, tmp_path / "out", FORM, lambda *_: None) == result
     with pytest.raises(RecipeError, match="other settings"):
         twins.probe(*texts, tmp_path / "out", replace(FORM, seeds=2), lambda *_: None)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["probe", "--raw", "a", "--clean", "b", "--form", "long"], "one of quick, standard"),
+        (["calibrate", "a"], "1 corpora, expected two at least"),
+    ],
+)
+def test_what_a_verb_cannot_do_is_refused_at_once(words, told):
+    """A wrong form, or one corpus where two are compared: the message says what is expected."""
+    with pytest.raises(RecipeError, match=told):
+        stability(words, result_action="return_value")
 
 
 def test_too_little_text_is_refused(tmp_path):

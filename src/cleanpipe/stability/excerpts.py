@@ -36,34 +36,45 @@ def halves(path: str, seed: int, text: str = "text") -> Halves:
 
     Errors: InputError if nothing can be read.
     """
-    kept: dict[bool, list[tuple[int, str, str]]] = {True: [], False: []}
+    train_half: dict[int, tuple[str, str]] = {}
+    test_half: dict[int, tuple[str, str]] = {}
     for lang, found, chance in _texts(path, seed, text):
-        kept[chance % 2 == 0].append((chance, lang, found))
+        half = train_half if chance % 2 == 0 else test_half
+        half[chance] = (lang, found)
+        if len(half) > 2 * OFFERED:
+            _thin(half)
+    _thin(train_half)
+    _thin(test_half)
+    if not train_half and not test_half:
+        raise InputError(f"{path}: no text in column '{text}'")
     train = defaultdict(list)
-    for _, lang, found in sorted(kept[True])[:OFFERED]:
+    for lang, found in train_half.values():
         train[lang].append(found)
-    return Halves(dict(train), [found for _, _, found in sorted(kept[False])[:OFFERED]])
+    return Halves(dict(train), [found for _, found in test_half.values()])
+
+
+def _thin(half: dict[int, tuple[str, str]]) -> None:
+    """Leave the texts of the least hashes, in their order: the same for any order of reading."""
+    kept = sorted(half.items())[:OFFERED]
+    half.clear()
+    half.update(kept)
 
 
 def _texts(path: str, seed: int, text: str) -> Iterator[tuple[str, str, int]]:
-    """(language, text, hash), each text once."""
+    """(language, text, hash); equal texts have equal hashes."""
     given = corpus.Input(path=path, text=text)
-    seen: set[int] = set()
     for shard in corpus.find_shards([given]):
         for span in corpus.index_shard(shard, given).spans:
             for batch in readers.read(span, shard, given):
                 whole = batch.texts.fill_null("")
                 hashes, _ = hashing.hash_texts(*text_buffers(whole), np.uint64(seed))
-                langs = (
-                    batch.table["lang"].to_pylist() if "lang" in batch.table.column_names else []
-                )
-                rows = zip(whole.to_pylist(), hashes.tolist(), strict=True)
-                for row, (found, chance) in enumerate(rows):
-                    if found and chance not in seen:
-                        seen.add(chance)
-                        yield str(langs[row] if langs else ""), found[:MOST], chance
-    if not seen:
-        raise InputError(f"{path}: no text in column '{text}'")
+                known = "lang" in batch.table.column_names
+                langs = batch.table["lang"].to_pylist() if known else [None] * len(whole)
+                for found, lang, chance in zip(
+                    whole.to_pylist(), langs, hashes.tolist(), strict=True
+                ):
+                    if found:
+                        yield str(lang or ""), found[:MOST], chance
 
 
 def excerpts(tokenizer: Any, texts: list[str], length: int, count: int) -> tuple[list[str], Ids]:

@@ -29,9 +29,14 @@ parity: $(STAMP)  ## datatrove's filters beside ours; CORPORA names folders of J
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
 	$(BIN)/python benchmarks/parity.py $(CORPORA)
 
+peers: $(STAMP)  ## deduplication beside the peers, in an environment of their own; CORPORA names files
+	@test -d .venv-peers || $(PYTHON) -m venv .venv-peers
+	@.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers.txt
+	$(BIN)/python benchmarks/dedup_peers.py .venv-peers/bin/python $(CORPORA) --json peers.json
+
 check: $(STAMP)  ## lint, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-.PHONY: help demo test proof bench parity check
+.PHONY: help demo test proof bench parity peers check

@@ -5,6 +5,7 @@ import os
 
 import numpy as np
 import orjson
+import polars as pl
 import pytest
 from conftest import InProcess
 from rich.console import Console
@@ -287,3 +288,22 @@ def test_a_cap_on_hosts_is_left_out_by_name(tmp_path):
     whole = foretold(recipe, tmp_path / "whole", 0.3, whole=1 << 40)
     assert whole["left_out"] == []
     assert whole["kept"]["documents"]["estimate"] == 30
+
+
+def test_a_plan_has_the_seed_that_the_run_will_have(tmp_path, write_recipe):
+    """The recipe's or the output's own; without one the plan says that chance may differ."""
+    (tmp_path / "in").mkdir()
+    rows = {"text": [f"a text of its own, number {n}" for n in range(20)]}
+    pl.DataFrame(rows).write_parquet(tmp_path / "in" / "0.parquet")
+    path = write_recipe(seed=None, input="in/*.parquet", measure={"language": False})
+    drawn = plan(load(path), workers=1)
+    assert drawn["sample"]["seed"] is False
+    screen = Console(file=io.StringIO(), width=100)
+    show_plan(screen, drawn)
+    assert "but for what goes by chance: the run will draw a seed" in screen.file.getvalue()
+    control = tmp_path / "out" / "_cleanpipe"
+    control.mkdir(parents=True)
+    (control / "seed").write_text("41", encoding="ascii")
+    assert plan(load(path), workers=1)["sample"]["seed"] is True
+    with pytest.raises(RecipeError, match="was begun with another"):
+        plan(load(path, {"seed": "7"}), workers=1)

@@ -27,6 +27,17 @@ def draw_seed(control: Path, wanted: int | None) -> int:
     It keys every draw and every hash. It is kept from other users: who knows it could craft
     texts that collide.
     """
+    known = known_seed(control, wanted)
+    if (control / "seed").exists() and known is not None:
+        return known
+    seed = secrets.randbits(64) if wanted is None else wanted
+    text = str(seed).encode()
+    store.write_file(control / "seed", lambda file: file.write(text), private=True)
+    return seed
+
+
+def known_seed(control: Path, wanted: int | None) -> int | None:
+    """The seed that a run here would have: the folder's or the recipe's; None, if it is drawn."""
     path = control / "seed"
     if path.exists():
         try:
@@ -42,9 +53,7 @@ def draw_seed(control: Path, wanted: int | None) -> int:
                 "take seed out of the recipe, or choose a new output folder"
             )
         return seed
-    seed = secrets.randbits(64) if wanted is None else wanted
-    store.write_file(path, lambda file: file.write(str(seed).encode()), private=True)
-    return seed
+    return wanted
 
 
 def choose_run(

@@ -8,6 +8,7 @@ counts are those of the run.
 
 import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import polars as pl
 
 from cleanpipe import corpus, predict, probe, repeats, sampling, store
 from cleanpipe.errors import RecipeError
+from cleanpipe.identity import known_seed
 from cleanpipe.intervals import Floats, Interval, Sample, exactly, total
 from cleanpipe.notices import Drawn
 from cleanpipe.pool import Pool
@@ -49,11 +51,13 @@ def plan(
     with tempfile.TemporaryDirectory(prefix="cleanpipe-plan-") as folder:
         output = recipe.output.model_copy(update={"path": folder})
         # what is in quarantine is foretold, not a reason to stop
-        changes = {"output": output, "max_quarantined": 1.0, "seed": recipe.seed or 0}
+        known = known_seed(Path(recipe.output.path) / "_cleanpipe", recipe.seed)
+        changes = {"output": output, "max_quarantined": 1.0, "seed": known or 0}
         inside = recipe.model_copy(update=changes)
         with open_pool(inside, workers, tell or silent) as pool:
             work = Sampled(inside, pool, tell or silent, shards, share, seed)
             told = work.foretold(recipe)
+    told["sample"]["seed"] = known is not None
     told["sample"]["seconds"] = round(time.monotonic() - started, 1)
     return told
 

@@ -37,7 +37,10 @@ def _head(told: Told) -> str:
     about = f" ({_range(read)})" if _range(read) else ""
     size = f"{read['estimate']:,} documents{about}, {megabytes(told['text']['estimate'])} of text."
     if sample["whole"]:
-        return f"{size} All were measured: these are the run's own counts.\n"
+        by_chance = (
+            "" if sample["seed"] else ",\nbut for what goes by chance: the run will draw a seed"
+        )
+        return f"{size} All were measured: these are the run's own counts{by_chance}.\n"
     met = ""
     if sample["stretches"] < sample["of_stretches"]:
         met = f", drawn from {sample['stretches']:,} of {sample['of_stretches']:,} stretches"

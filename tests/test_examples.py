@@ -63,7 +63,7 @@ def test_the_same_documents_are_shown_however_they_are_filed(show):
     assert names(other, "rules") == rules
     assert names(other, "fixes") == fixes
     for name in rules["words"]:
-        assert f"<h4>{name} " in page
+        assert f"<h3>{name} " in page
 
 
 def test_the_largest_clusters_stand_side_by_side_with_what_differs_marked(show):

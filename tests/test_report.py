@@ -1,5 +1,8 @@
 """The page and its pictures: every rule is on it, nothing on it can act, and bars stand right."""
 
+import base64
+import hashlib
+import re
 from html.parser import HTMLParser
 from itertools import pairwise
 
@@ -14,7 +17,7 @@ from cleanpipe.run import Work, all_steps
 from cleanpipe.stats import edges, histogram
 from cleanpipe.summary import attrition
 
-VOID = {"meta", "br"}
+VOID = {"meta", "br", "input"}
 HOSTILE = "<script>alert(1)</script>|`x`"
 
 
@@ -71,12 +74,19 @@ def run(tmp_path_factory):
 
 
 def test_the_page_is_whole_and_nothing_on_it_can_act(run):
-    """Tags nest; no script, no style but the hashed one, no address; markup of inputs is text."""
+    """Tags nest; no script or style but the hashed ones, no address; markup of inputs is text."""
     text = run.report.read_text(encoding="utf-8")
     page = Page(text)
     assert (page.open, page.wrong) == ([], [])
     assert HOSTILE in page.texts
-    assert not {tag for tag, _ in page.seen} & {"script", "link", "img", "iframe", "form", "b:x"}
+    assert not {tag for tag, _ in page.seen} & {"link", "img", "iframe", "form", "b:x"}
+    scripts = re.findall(r"<script([^>]*)>(.*?)</script>", text, re.DOTALL)
+    (_, data), (_, ours) = scripts
+    assert "<" not in data
+    assert {line["lang"] for line in orjson.loads(data)} == {HOSTILE}
+    digest = base64.b64encode(hashlib.sha256(ours.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in text
+    assert "unsafe" not in text.partition("</head>")[0]
     for _, attributes in page.seen:
         assert not [name for name in attributes if name.startswith("on") or name == "style"]
         assert attributes.get("href", "#").startswith("#")

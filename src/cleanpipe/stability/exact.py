@@ -29,19 +29,24 @@ def sign_flip(differences: Floats) -> float:
     return float((sums >= abs(differences.sum()) * (1 - 1e-12)).mean())
 
 
-def holm(values: Sequence[float]) -> list[float]:
-    """p-values adjusted for their number (Holm 1979).
+def together(differences: Floats) -> list[float]:
+    """p-values of several rows of (kinds, seeds), adjusted for their number: 0.031 at six seeds.
 
-    >>> holm([0.01, 0.04, 0.03])
-    [0.03, 0.06, 0.06]
+    The largest |t| of all rows over the same choices of signs (Westfall and Young 1993): exact, and
+    with few seeds far less strict than multiplying p-values, which begin at 2 / 2^n.
+
+    >>> together(np.array([[1.0, 2, 3, 4, 5, 6], [2.0, -1, 0, 1, -2, 0.5]]))
+    [0.03125, 1.0]
     """
-    order = np.argsort(values, kind="stable")
-    adjusted = np.zeros(len(values))
-    largest = 0.0
-    for rank, place in enumerate(order):
-        largest = max(largest, min(1.0, values[place] * (len(values) - rank)))
-        adjusted[place] = largest
-    return adjusted.tolist()
+    count = differences.shape[1]
+    signs = np.array(list(product((-1.0, 1.0), repeat=count)))
+    means = differences @ signs.T / count
+    squares = (differences**2).mean(axis=1, keepdims=True)  # no sign changes them
+    rest = np.maximum(squares - means**2, 1e-12 * squares + 1e-300)
+    found = np.abs(means) / np.sqrt(rest)
+    largest = found.max(axis=0)
+    own = found[:, -1]  # all signs as they are
+    return [float((largest >= each * (1 - 1e-9)).mean()) for each in own]
 
 
 def effect(differences: Floats) -> dict[str, Any]:
@@ -119,7 +124,8 @@ def compared(arms: list[dict[str, Any]], kinds: Sequence[str]) -> dict[str, Any]
             },
         }
     faults = [kind for kind in found if kind != "placebo_again"]
-    adjusted = holm([found[kind]["excess_loss"]["p"] for kind in faults])
+    rows = np.array([[excess(by[kind, s], by["placebo", s]) for s in seeds] for kind in faults])
+    adjusted = together(np.nan_to_num(rows, nan=1e3, posinf=1e3))
     for kind, p in zip(faults, adjusted, strict=True):
-        found[kind]["excess_loss"]["p_holm"] = p
+        found[kind]["excess_loss"]["p_of_all"] = p
     return {"kinds": found, "placebo_spread": float(spread)}

@@ -13,7 +13,7 @@ def show_probe(console: Console, result: dict[str, Any]) -> None:
             title=f"{result['parameters']:,} parameters, learning rate {setting['lr']:g}, "
             f"branch after {setting['checkpoint']} steps on text"
         )
-        names = ("kind", "excess loss [95 %]", "p", "p (Holm)", "diverged", "back after", "logit")
+        names = ("kind", "excess loss [95 %]", "p", "p of all", "diverged", "back after", "logit")
         for name in names:
             table.add_column(name, justify="left" if name == "kind" else "right")
         for kind, found in setting["kinds"].items():
@@ -23,7 +23,7 @@ def show_probe(console: Console, result: dict[str, Any]) -> None:
                 kind,
                 _interval(excess),
                 f"{excess['p']:.3f}",
-                f"{excess['p_holm']:.3f}" if "p_holm" in excess else "",
+                f"{excess['p_of_all']:.3f}" if "p_of_all" in excess else "",
                 f"{found['diverged']} of {excess['seeds']}",
                 f"{found['recovery_steps']:g} steps",
                 "" if logit is None else f"{100 * logit:+.0f} %",

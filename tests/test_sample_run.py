@@ -63,13 +63,17 @@ def test_each_extra_copy_has_its_row(demo):
 
 
 def test_why_tells_the_story_of_a_near_duplicate(demo):
-    """The one it gave way to, the similarity, the rules' values, and the text before and after."""
+    """The one it gave way to, the similarity, what rules say, the texts and what differs."""
     near = demo.verdicts.filter(pl.col("rule") == "near").collect()["id"][0]
     (story,) = demo.why(near)
     assert story["representative"]["verdict"] == "kept"
     assert 0.8 <= story["verdict"]["similarity"] < 1
     assert {rule["rule"] for rule in story["rules"]} >= {"words", "stop_words", "repeat_run"}
     assert len(story["after"]) > 100
+    marked = [text for kind, text in story["beside"]["differs"] if kind == "mark" and text.strip()]
+    assert marked
+    assert all(text.strip() in story["after"] for text in marked)
+    assert story["beside"]["text"] != story["after"]
 
 
 def test_why_tells_what_normalize_changed(demo):

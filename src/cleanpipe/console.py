@@ -184,7 +184,24 @@ def show_story(console: Console, story: dict[str, Any]) -> None:
         console.print(Text("before:", "bold"), visible(story["before"]), sep="\n")
     if "after" in story:
         console.print(Text("text:", "bold"), visible(story["after"]), sep="\n")
+    if "beside" in story:
+        _show_beside(console, story["beside"]["differs"])
     console.print()
+
+
+def _show_beside(console: Console, differs: list[list[str]]) -> None:
+    """What this document has that the one which stands for it has not, between brackets."""
+    if all(kind != "mark" for kind, _ in differs):
+        console.print("its beginning is that of the document it is similar to")
+        return
+    console.print(Text("[what that document has not]:", "bold"))
+    shown = [
+        Text("[", "bold") + visible(text) + Text("]", "bold")
+        if kind == "mark" and text.strip()
+        else visible(text)
+        for kind, text in differs
+    ]
+    console.print(Text("").join(shown))
 
 
 def _show_cuts(console: Console, story: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ import polars as pl
 from cleanpipe import contamination, corpus, cuts, ledger, plain, store
 from cleanpipe.dedup import Column
 from cleanpipe.errors import InputError
+from cleanpipe.excerpts import side_by_side
 from cleanpipe.fixes import FIXES
 from cleanpipe.measure import OWN
 from cleanpipe.recipe import Recipe
@@ -47,6 +48,8 @@ def _story(run: Path, verdict: dict[str, Any]) -> dict[str, Any]:
         before, after, normalized, cut = _texts(table, recipe, shards, run)
         story |= {"before": before, "after": after}
         story["fixes"] = recipe.normalize.explain(before)
+        if verdict["rule"] == "near" or (verdict["duplicate_of"] and verdict["stage"] is None):
+            story["beside"] = _beside(run, verdict, recipe, shards, after)
         if cut.height:
             story["cuts"] = _cuts(run, normalized, cut, shards)
     else:
@@ -86,6 +89,20 @@ def _representative(run: Path, verdict: dict[str, Any]) -> dict[str, Any]:
     )
     found = ledger.load_verdicts(run).filter(place)
     return found.select("id", "verdict", "stage", "rule", "copies").collect().row(0, named=True)
+
+
+def _beside(
+    run: Path,
+    verdict: dict[str, Any],
+    recipe: Recipe,
+    shards: tuple[corpus.Shard, ...],
+    after: str,
+) -> dict[str, Any]:
+    """The text of the document that stands for this one, and what this one has that it has not."""
+    number = next(s.number for s in shards if s.name == verdict["duplicate_shard"])
+    other = ledger.measures_of(run, number, verdict["duplicate_row"])
+    best = _texts(other, recipe, shards, run)[1]
+    return {"text": best, "differs": side_by_side(best, after)}
 
 
 def _equal(

@@ -70,7 +70,9 @@ def truth_of(recipe: Recipe, folder: Path) -> pl.DataFrame:
         work = Sampled(inside, pool, silent, shards, 1.0, 0, whole=1 << 60)
         work.foretold(recipe)
     rules = work.decisions.reasons["rule"].fill_null("kept")
-    return pl.DataFrame({"fate": rules, "bytes": work.decisions.table["bytes"].fill_null(0)})
+    return pl.DataFrame(
+        {"fate": rules, "bytes": work.decisions.documents.columns(("bytes",))["bytes"].fill_null(0)}
+    )
 
 
 def drawn(sizes, share, seed, step):

@@ -5,7 +5,10 @@ import polars as pl
 import pytest
 from conftest import InProcess
 
+from cleanpipe import redraw
+from cleanpipe.errors import InputError
 from cleanpipe.examples import EACH, merged
+from cleanpipe.outcome import Run
 from cleanpipe.recipe_file import load
 from cleanpipe.run import Work, all_steps
 
@@ -88,6 +91,29 @@ def test_what_may_be_somebodys_is_masked_unless_asked_for(show):
     shown, page = show([documents()], report={"samples": "none"})
     assert shown["rules"] == shown["fixes"] == shown["clusters"] == []
     assert "Some of what was dropped" not in page
+
+
+def test_a_run_is_drawn_again_with_other_samples(show, tmp_path):
+    """From none to all and back by reading again: as a run with them; a changed file is told."""
+    full, _ = show([documents()], report={"samples": "full"})
+    show([documents()], report={"samples": "none"}, output={"path": "other"})
+    run, page = Run.load(tmp_path / "other"), tmp_path / "again.html"
+    before = run.report.read_bytes()
+    shown = redraw.again(run.folder, load(run.folder / "recipe.yaml"), "full", examples_of(run))
+    assert shown == {name: full[name] for name in shown}
+    assert "@example.org" in redraw.redraw(run.folder, "full", page).read_text(encoding="utf-8")
+    masked = redraw.redraw(run.folder, "masked", page).read_text(encoding="utf-8")
+    assert "[e-mail]" in masked
+    assert "@example.org" not in masked
+    assert "only 3 words" not in redraw.redraw(run.folder, None, page).read_text(encoding="utf-8")
+    assert run.report.read_bytes() == before
+    (tmp_path / "in" / "0.jsonl").write_bytes(b"{}")
+    with pytest.raises(InputError, match="no longer the file"):
+        redraw.redraw(run.folder, "full", page)
+
+
+def examples_of(run):
+    return orjson.loads((run.folder / "examples.json").read_bytes())
 
 
 def test_hostile_text_is_text(show):

@@ -5,7 +5,7 @@ import sys
 import tempfile
 import traceback
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 import orjson
 from cyclopts import App, Parameter
@@ -30,6 +30,7 @@ def run(
     input: str | None = None,  # noqa: A002 - the option is called --input
     output: Path | None = None,
     set_: Set = (),
+    samples: Literal["none", "masked", "full"] | None = None,
     workers: int | None = None,
     prefect: bool = False,
     json: bool = False,
@@ -46,6 +47,8 @@ def run(
         A folder in place of the recipe's output.
     set_
         An override such as filter.words.low=40; may be repeated.
+    samples
+        Excerpts of documents on the report page, in place of the recipe's report.samples.
     workers
         Processes to use; changes nothing in the output. Default: one a processor.
     prefect
@@ -58,6 +61,8 @@ def run(
     from cleanpipe.recipe_file import load  # noqa: PLC0415
     from cleanpipe.run import run as local  # noqa: PLC0415
 
+    if samples is not None:
+        set_ = (*set_, f"report.samples={samples}")
     known = load(recipe, overrides(set_), input=input, output=output and str(output))
     for notice in known.notices:
         people.print(f"note: {notice}", markup=False, style="yellow", soft_wrap=True)
@@ -248,6 +253,7 @@ def presets(name: str | None = None, *, json: bool = False) -> int:
     return 0
 
 
+app.command("cleanpipe.cli_report:report", name="report")
 quality = App(name="quality", help="A classifier of your own, for measure.models.")
 app.command(quality)
 app.command(

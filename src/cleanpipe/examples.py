@@ -128,7 +128,7 @@ def write(
     texts = {
         (shard, row): (before, after) for one in found for shard, row, before, after in one["texts"]
     }
-    store.write_json(folder / NAME, told(shown, texts, samples))
+    store.write_json(folder / NAME, told(shown, texts, samples) | {"picks": list(chosen)})
 
 
 def read_block(

@@ -1,0 +1,78 @@
+"""A finished run's page again: with other samples of its documents, or for somebody else."""
+
+from collections import defaultdict
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from cleanpipe import corpus, examples, report, store
+from cleanpipe.errors import InputError
+from cleanpipe.excerpts import Samples
+from cleanpipe.recipe import Recipe
+from cleanpipe.recipe_file import load
+
+
+def redraw(run: Path, samples: Samples | None, output: Path) -> Path:
+    """Write a run's page to `output`; the run's own, which the manifest vouches for, stays.
+
+    The documents of the samples are read again where `samples` is not what the run has shown.
+    Raises InputError where a file of theirs is gone or another.
+    """
+    recipe = load(run / "recipe.yaml")
+    known = report.material(run, recipe, store.read_json(run / "stats.json"))
+    if samples is not None and samples != known.examples["samples"]:
+        shown = again(run, recipe, samples, known.examples)
+        listed = report.shown.listed(run, recipe.seed or 0, shown)
+        known = replace(known, examples=shown, listed=listed)
+    page = report.render("report.html.jinja", known)
+    store.write_file(output, lambda file: file.write(page.encode()))
+    return output
+
+
+def again(run: Path, recipe: Recipe, samples: Samples, known: store.Record) -> store.Record:
+    """examples.json with other samples: the same documents, read again file by file."""
+    picks: list[examples.Pick] = [] if samples == "none" else known["picks"]
+    inputs = store.read_json(run / "inputs.json")
+    shards = [corpus.Shard.from_json(entry["shard"]) for entry in inputs]
+    wanted: dict[int, list[examples.Pick]] = defaultdict(list)
+    for pick in picks:
+        wanted[pick["shard"]].append(pick)
+    texts: dict[tuple[int, int], tuple[str, str]] = {}
+    for number, places in wanted.items():
+        for found in _read(run, recipe, shards, number, places, inputs[number]["xxh3_128"]):
+            shard, row, before, after = found
+            texts[shard, row] = before, after
+    return examples.told(picks, texts, samples)
+
+
+def _read(
+    run: Path,
+    recipe: Recipe,
+    shards: list[corpus.Shard],
+    number: int,
+    places: list[dict[str, Any]],
+    expected: str,
+) -> list[tuple[int, int, str, str]]:
+    # a file that was copied or touched since is the same as long as its bytes are
+    shard = corpus.as_it_is_now(shards[number])
+    index = corpus.index_shard(shard, recipe.input[shard.input])
+    if index.content_hash != expected:
+        raise InputError(
+            f"{shard.path} is no longer the file that run {run.name} read: its documents cannot be "
+            "shown. Draw the page without --samples, or with --samples none"
+        )
+    now = (*shards[:number], shard, *shards[number + 1 :])
+    found = []
+    for block in corpus.blocks([index]):
+        spans = [(s.first_row, s.rows) for s in block.spans]
+        inside = [
+            place
+            for place in places
+            if any(
+                first <= place["row"] and (rows is None or place["row"] < first + rows)
+                for first, rows in spans
+            )
+        ]
+        if inside:
+            found += examples.read_block(run, recipe, recipe.seed or 0, block, now, inside)
+    return found

@@ -1,5 +1,8 @@
 """Bounds, buckets, rehydration and caps of balance: laws of the allocation, and whole runs."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import orjson
 import polars as pl
@@ -13,6 +16,7 @@ from cleanpipe import allocation
 from cleanpipe.balance import FINEWEB2, Balance
 from cleanpipe.errors import RecipeError
 from cleanpipe.recipe_file import load
+from cleanpipe.repetition import cost_of_more, worth
 from cleanpipe.run import Work, all_steps
 
 ORDER = ["dedup", "filter", "balance"]
@@ -289,3 +293,33 @@ def test_a_column_that_is_null_everywhere_is_an_alert(clean):
     (alert,) = run.stats["alerts"]
     assert "'topic' is null in every document that was left" in alert
     assert "did you mean 'topics'" in alert
+
+
+def test_the_page_about_the_mixture_holds(tmp_path, monkeypatch):
+    """In docs/balance.md the program runs, recipes load, the table is what repetition.py says."""
+    page = (Path(__file__).parents[1] / "docs" / "balance.md").read_text("utf-8")
+    (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    exec(program, {})  # noqa: S102 - our own page
+    monkeypatch.chdir(tmp_path)
+    for recipe in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL):
+        Path("recipe.yaml").write_text(f"input: a\noutput: b\n{recipe}", encoding="utf-8")
+        assert load(Path("recipe.yaml"), {}).balance is not None
+    rows = re.findall(r"^\| (\d+) \| ([0-9.]+) \| ([0-9.]+) \|$", page, re.MULTILINE)
+    assert len(rows) == 6
+    for epochs, value, cost in rows:
+        assert (value, cost) == (f"{worth(int(epochs)):.2f}", f"{cost_of_more(int(epochs)):.2f}")
+
+
+def test_what_rules_drop_of_each_cluster_size_is_counted(clean):
+    """With dedup first: two clusters of three of too few words, one of two and a lone one stay."""
+    short = ["one two", "three four"]
+    texts = [*(text for text in short for _ in range(3)), f"{PROSE} a", f"{PROSE} a", PROSE + " b"]
+    run = clean(
+        [{"text": text} for text in texts],
+        dedup={"near": None},
+        filter={"words": {"low": 5}},
+        order=ORDER,
+    )
+    assert run.stats["clusters"] == [[2, 1], [3, 2]]
+    assert run.stats["filtered_clusters"] == [[3, 2]]
+    assert "of these dropped by a rule" in run.report.read_text(encoding="utf-8")

@@ -16,6 +16,7 @@ from cleanpipe.kernels import scan
 
 VERSION = 1
 UNITS = ("documents", "bytes", "chars")
+BINNED = ("clusters", "filtered_clusters", "similarities")
 SIDES = ("raw", "clean")
 STABILITY = (
     "repeat_run",
@@ -116,6 +117,16 @@ def cluster_histogram(verdicts: pl.DataFrame) -> list[list[int]]:
     return [[int(size), int(count)] for size, count in counts.iter_rows()]
 
 
+def filtered_clusters(verdicts: pl.DataFrame) -> list[list[int]]:
+    """[size, documents that the filter dropped, of those that stand for so many].
+
+    With dedup before the filter: whether what is repeated more often is better or worse.
+    """
+    stands = pl.col("duplicate_of").is_null() & (pl.col("stage") == "filter")
+    counts = verdicts.filter(stands).group_by("cluster_size").len().sort("cluster_size")
+    return [[int(size), int(count)] for size, count in counts.iter_rows()]
+
+
 def similarities(verdicts: pl.DataFrame) -> list[list[float]]:
     """[similarity, documents] of near-duplicates, dropped or marked, by hundredths, rounded down.
 
@@ -153,6 +164,7 @@ def describe(
         },
         "stages": stages(verdicts, table),
         "clusters": cluster_histogram(verdicts),
+        "filtered_clusters": filtered_clusters(verdicts),
         "similarities": similarities(verdicts),
     }
 
@@ -177,7 +189,7 @@ def merged(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             for name in first["histograms"]
         },
         "stages": _stages([row for part in parts for row in part["stages"]]),
-        **{name: _bins([part[name] for part in parts]) for name in ("clusters", "similarities")},
+        **{name: _bins([part[name] for part in parts]) for name in BINNED},
     }
 
 

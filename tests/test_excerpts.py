@@ -79,10 +79,21 @@ def test_both_sides_of_a_change_are_whole(before, after):
 
 
 @given(TEXTS, TEXTS)
-def test_side_by_side_shows_the_second_text(best, other):
-    """The excerpt is the other text, and equal texts have no mark."""
-    assert seen(side_by_side(best, other)) == visible(other)
-    assert marks(side_by_side(other, other)) == []
+def test_side_by_side_shows_both_texts(best, other):
+    """Without what is gone it is the other text, without marks the best; equal texts have none."""
+    pieces = side_by_side(best, other)
+    for kind, text in (("gone", other), ("mark", best)):
+        assert seen(piece for piece in pieces if piece[0] != kind) == visible(text)
+    assert {kind for kind, _ in side_by_side(other, other)} <= {""}
+
+
+def test_where_texts_are_cut_off_is_no_difference():
+    """A word missing early shifts the end of a long text: only the word is gone."""
+    best = " ".join(f"word{n}" for n in range(400))
+    other = best.replace("word7 ", "", 1)
+    pieces = side_by_side(best, other)
+    assert [text.strip() for kind, text in pieces if kind == "gone"] == ["word7"]
+    assert marks(pieces) == []
 
 
 def test_invisible_characters_are_written_out():

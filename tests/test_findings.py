@@ -90,7 +90,7 @@ def test_advice_names_bounds_languages_and_rules_that_do_nothing_alone():
     told = said(stats, "rules")
     assert told[0].startswith("filter.words.low: 45 would let 5 more pass")
     assert told[1].startswith("lines drop no document that another rule")
-    assert told[2].startswith("Of lang ja only 10.0 % is kept")
+    assert told[2].startswith("Of language ja only 10.0 % is kept")
 
 
 def write_block(folder, number, rows):

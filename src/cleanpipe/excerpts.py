@@ -1,8 +1,8 @@
 """Pieces of documents that fit on a screen: round what a rule saw, what changed, what differs.
 
-An excerpt is a list of [kind, text]: "" for what is as it is, "mark" for what to look at, "gap" for
-what was left out. Nothing here takes longer than the text is long, but comparisons of a thousand
-characters.
+An excerpt is a list of [kind, text]: "" for what is as it is, "mark" for what to look at, "gone"
+for what only the other text has, "gap" for what was left out. Nothing here takes longer than the
+text is long, but comparisons of a thousand characters.
 """
 
 import difflib
@@ -183,11 +183,23 @@ def changed(before: str, after: str) -> tuple[Excerpt, Excerpt]:
 
 
 def side_by_side(best: str, other: str) -> Excerpt:
-    """The beginning of a text, with words marked that another one, which stands for it, has not."""
+    """The beginning of a text against another that stands for it: words of its own, words it lacks.
+
+    >>> side_by_side("one two three", "one four three")
+    [['', 'one '], ['gone', 'two'], ['mark', 'four'], ['', ' three']]
+    """
     pattern = re.compile(r"\s+|\S+")
-    parts = pattern.findall(best[:MOST]), pattern.findall(other[:MOST])
-    _, shown = _differences(*parts, spaces=False)
-    return _whole(shown, before=False, after=len(other) > MOST)
+    old, new = pattern.findall(best[:MOST]), pattern.findall(other[:MOST])
+    steps = difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
+    if max(len(best), len(other)) > MOST and len(steps) > 1 and steps[-1][0] != "equal":
+        # where a text was cut off it differs from the other by that alone
+        del steps[-1]
+    shown: Excerpt = []
+    for kind, a, b, c, d in steps:
+        if kind != "equal":
+            shown.append(["gone", visible("".join(old[a:b]))])
+        shown.append(["" if kind == "equal" else "mark", visible("".join(new[c:d]))])
+    return _whole(_joined(shown), before=False, after=len(other) > MOST)
 
 
 def _differences(old: list[str], new: list[str], *, spaces: bool) -> tuple[Excerpt, Excerpt]:

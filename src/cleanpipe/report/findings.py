@@ -183,9 +183,10 @@ def _neglected(stats: Stats) -> Iterator[str]:
             kept = groups["clean"].get(name, {"documents": 0})["documents"]
             large = raw["documents"] >= SMALL_GROUP * stats["documents"]["read"]
             if large and kept < usual / 2 * raw["documents"]:
-                yield (
-                    f"Of {kind} {name} only {share(kept, raw['documents'])} is kept: its rules may "
-                    "need bounds of its own (by_lang)."
-                    if kind == "lang"
-                    else f"Of {kind} {name} only {share(kept, raw['documents'])} is kept."
-                )
+                known = share(kept, raw["documents"])
+                if kind == "lang" and name == "und":
+                    yield f"Of documents of no known language only {known} is kept."
+                elif kind == "lang":
+                    yield f"Of language {name} only {known} is kept: it may need bounds by_lang."
+                else:
+                    yield f"Of {kind} {name} only {known} is kept."

@@ -112,6 +112,28 @@ def test_a_run_is_drawn_again_with_other_samples(show, tmp_path):
         redraw.redraw(run.folder, "full", page)
 
 
+def test_a_probe_stands_on_the_page_that_is_drawn_again(show, tmp_path):
+    """Each kind's effect with its interval and limits as text; what is no probe is refused."""
+    show([documents()])
+    effect = {"mean": 0.25, "low": 0.125, "high": 0.5, "p": 0.02, "seeds": 4}
+    kinds = {"<b>runs": {"excess_loss": effect, "diverged": 1}}
+    result = {
+        "settings": [{"lr": 0.003, "checkpoint": 200, "kinds": kinds}],
+        "limits": "Associations only.",
+        "copies": False,
+    }
+    given, page = tmp_path / "probe.json", tmp_path / "again.html"
+    given.write_bytes(orjson.dumps(result))
+    run = Run.load(tmp_path / "out").folder
+    drawn = redraw.redraw(run, None, page, given).read_text(encoding="utf-8")
+    for text in ("&lt;b&gt;runs", "+0.2500 [+0.1250, +0.5000]", "1 of 4", "cannot copy", "0.003"):
+        assert text in drawn.partition('<section id="probe">')[2].partition("</section>")[0]
+    assert 'id="probe"' not in (run / "report.html").read_text(encoding="utf-8")
+    given.write_bytes(b"{}")
+    with pytest.raises(InputError, match="expected the probe"):
+        redraw.redraw(run, None, page, given)
+
+
 def examples_of(run):
     return orjson.loads((run.folder / "examples.json").read_bytes())
 

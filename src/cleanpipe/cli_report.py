@@ -6,7 +6,13 @@ from pathlib import Path
 from cleanpipe.excerpts import Samples
 
 
-def report(run: Path, *, samples: Samples | None = None, output: Path = Path("report.html")) -> int:
+def report(
+    run: Path,
+    *,
+    samples: Samples | None = None,
+    probe: Path | None = None,
+    output: Path = Path("report.html"),
+) -> int:
     """Draw the page of a finished run again; the run's own page stays as it was published.
 
     Parameters
@@ -15,11 +21,13 @@ def report(run: Path, *, samples: Samples | None = None, output: Path = Path("re
         A run's folder, or an output folder for its published run.
     samples
         Excerpts of documents: none, masked or full, read again where the run shows others.
+    probe
+        The probe.json of `cleanpipe stability probe`, to be shown on the page.
     output
         Where the page goes.
     """
     from cleanpipe.outcome import Run  # noqa: PLC0415 - heavy; --help needs none
     from cleanpipe.redraw import redraw  # noqa: PLC0415
 
-    sys.stdout.write(f"{redraw(Run.load(run).folder, samples, output)}\n")
+    sys.stdout.write(f"{redraw(Run.load(run).folder, samples, output, probe)}\n")
     return 0

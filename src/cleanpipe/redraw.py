@@ -5,18 +5,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from cleanpipe import corpus, examples, report, store
 from cleanpipe.errors import InputError
 from cleanpipe.excerpts import Samples
 from cleanpipe.recipe import Recipe
 from cleanpipe.recipe_file import load
+from cleanpipe.stability.shown import rows
 
 
-def redraw(run: Path, samples: Samples | None, output: Path) -> Path:
+def redraw(run: Path, samples: Samples | None, output: Path, probe: Path | None = None) -> Path:
     """Write a run's page to `output`; the run's own, which the manifest vouches for, stays.
 
     The documents of the samples are read again where `samples` is not what the run has shown.
-    Raises InputError where a file of theirs is gone or another.
+    `probe` is the probe.json of `cleanpipe stability probe`.
+    Raises InputError where a file is gone, another, or no probe.
     """
     recipe = load(run / "recipe.yaml")
     known = report.material(run, recipe, store.read_json(run / "stats.json"))
@@ -24,9 +28,22 @@ def redraw(run: Path, samples: Samples | None, output: Path) -> Path:
         shown = again(run, recipe, samples, known.examples)
         listed = report.shown.listed(run, recipe.seed or 0, shown)
         known = replace(known, examples=shown, listed=listed)
+    if probe is not None:
+        known = replace(known, probe=_probe(probe))
     page = report.render("report.html.jinja", known)
     store.write_file(output, lambda file: file.write(page.encode()))
     return output
+
+
+def _probe(path: Path) -> store.Record:
+    try:
+        result = orjson.loads(path.read_bytes())
+        found = {"rows": rows(result), "limits": result["limits"], "copies": result["copies"]}
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise InputError(
+            f"{path}: expected the probe.json that `cleanpipe stability probe` writes ({error!r})"
+        ) from error
+    return found
 
 
 def again(run: Path, recipe: Recipe, samples: Samples, known: store.Record) -> store.Record:
@@ -69,8 +86,8 @@ def _read(
             place
             for place in places
             if any(
-                first <= place["row"] and (rows is None or place["row"] < first + rows)
-                for first, rows in spans
+                first <= place["row"] and (count is None or place["row"] < first + count)
+                for first, count in spans
             )
         ]
         if inside:

@@ -40,6 +40,7 @@ SECTIONS = (
     ("balance", "Balance"),
     ("stability", "Stability"),
     ("holders", "Repeats"),
+    ("probe", "Probe"),
     ("trend", "Runs"),
     ("documents", "Find a document"),
     ("origin", "Origin"),
@@ -61,6 +62,8 @@ class Material:
     listed: list[shown.Line] = field(default_factory=list)
     holders: shown.Line = field(default_factory=lambda: {"documents": [], "groups": {}})
     earlier: list[shown.Line] = field(default_factory=list)
+    probe: store.Record = field(default_factory=dict)
+    """A probe's rows (of equal keys), its limits and whether its models can copy; empty: none."""
 
 
 def material(folder: Path, recipe: Recipe, stats: store.Record) -> Material:
@@ -110,6 +113,7 @@ def render(template: str, known: Material) -> str:
         listed=known.listed,
         holders=known.holders,
         earlier=known.earlier,
+        probe=known.probe,
         bars_say=BARS_SAY,
         histograms=_histograms(stats, STABILITY),
         lengths=_histograms(stats, LENGTHS),

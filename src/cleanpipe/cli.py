@@ -257,6 +257,11 @@ app.command("cleanpipe.cli_report:report", name="report")
 quality = App(name="quality", help="A classifier of your own, for measure.models.")
 app.command(quality)
 app.command(
+    "cleanpipe.cli_mixture:mixture",
+    name="mixture",
+    help="Propose shares of groups from small training runs.",
+)
+app.command(
     "cleanpipe.cli_stability:stability",
     name="stability",
     help="Link a corpus to the stability of training.",

@@ -254,6 +254,11 @@ def presets(name: str | None = None, *, json: bool = False) -> int:
 
 
 app.command("cleanpipe.cli_report:report", name="report")
+app.command(
+    "cleanpipe.cli_status:status",
+    name="status",
+    help="Say what is published, how old it is, and how the newest run came out.",
+)
 quality = App(name="quality", help="A classifier of your own, for measure.models.")
 app.command(quality)
 app.command(

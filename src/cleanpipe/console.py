@@ -190,18 +190,16 @@ def show_story(console: Console, story: dict[str, Any]) -> None:
 
 
 def _show_beside(console: Console, differs: list[list[str]]) -> None:
-    """What this document has that the one which stands for it has not, between brackets."""
-    if all(kind != "mark" for kind, _ in differs):
+    """What this document has that the one which stands for it has not, and the other way."""
+    if all(kind == "" for kind, _ in differs):
         console.print("its beginning is that of the document it is similar to")
         return
-    console.print(Text("[what that document has not]:", "bold"))
-    shown = [
-        Text("[", "bold") + visible(text) + Text("]", "bold")
-        if kind == "mark" and text.strip()
-        else visible(text)
-        for kind, text in differs
-    ]
-    console.print(Text("").join(shown))
+    console.print(Text("[only here] {only in that document}:", "bold"))
+    signs = {"mark": ("[", "]"), "gone": ("{", "}")}
+    for kind, text in differs:
+        first, last = signs.get(kind, ("", "")) if text.strip() else ("", "")
+        console.print(Text(first, "bold") + visible(text) + Text(last, "bold"), end="")
+    console.print()
 
 
 def _show_cuts(console: Console, story: dict[str, Any]) -> None:

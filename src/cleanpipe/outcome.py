@@ -201,7 +201,7 @@ def _books(output: Path, folder: Path) -> list[store.Record]:
     """The files of a run beside its parts, with their hashes: the manifest vouches for them."""
     paths = [path for kind in BOOKS for path in sorted((folder / kind).glob("*"))]
     paths += [folder / name for name in ("identity.json", "inputs.json", "recipe.yaml")]
-    paths += [folder / name for name in ("report.html", "report.md", "stats.json")]
+    paths += [folder / name for name in ("examples.json", "report.html", "report.md", "stats.json")]
     return [
         {
             "path": path.relative_to(output).as_posix(),

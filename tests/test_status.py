@@ -52,7 +52,7 @@ def test_a_fresh_publication_is_good_and_an_old_one_is_not(night):
     os.utime(output / "_cleanpipe" / "HEAD.json", (before, before))
     old = shown(output, "--max-age", "26h")
     assert old.returncode == 1
-    assert "run 0001 was published 27 h ago, and 26h is allowed" in old.stdout
+    assert "run 0001 was published or confirmed 27 h ago, and 26h is allowed" in old.stdout
     told = shown(output, "--json")
     known = orjson.loads(told.stdout)
     assert (told.returncode, known["run"], known["faults"]) == (0, "0001", [])

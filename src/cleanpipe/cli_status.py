@@ -30,7 +30,7 @@ def status(output: Path, *, max_age: str | None = None, json: bool = False) -> i
     else:
         console = Console(highlight=False, markup=False, soft_wrap=True)
         if known.age is not None:
-            console.print(f"{output}: run {known.run} was published {told(known.age)} ago")
+            console.print(f"{output}: run {known.run} is {told(known.age)} old")
         if known.under_way:
             console.print(f"{output}: a run is under way")
         for fault in known.faults:

@@ -15,6 +15,8 @@ from cleanpipe.errors import RecipeError
 
 AGE = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+CONFIRMED = "confirmed.json"
+"""Names the run that a later night found to be what it would have given itself."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Status:
     run: str | None
     """The published run's number."""
     age: float | None
-    """Seconds since it was published."""
+    """Seconds since it was published, or since a night found nothing new."""
     under_way: bool
     """Whether a run holds the folder's lock now."""
     faults: tuple[str, ...]
@@ -46,7 +48,7 @@ def status_of(output: Path, max_age: str | None = None) -> Status:
     control = output / "_cleanpipe"
     known = store.manifests(control)
     run = known[-1]["run"] if known else None
-    age = max(time.time() - (control / "HEAD.json").stat().st_mtime, 0.0) if known else None
+    age = None if run is None else _age(control, run)
     under_way = is_locked(control / "lock")
     faults = [] if under_way else _unfinished(control)
     if age is None:
@@ -56,11 +58,20 @@ def status_of(output: Path, max_age: str | None = None) -> Status:
         )
     elif allowed is not None and age > allowed:
         faults.append(
-            f"run {run} was published {told(age)} ago, and {max_age} is allowed. Look whether the "
-            "scheduler started a run, and how that one ended"
+            f"run {run} was published or confirmed {told(age)} ago, and {max_age} is allowed. Look "
+            "whether the scheduler started a run, and how that one ended"
         )
     stats = tuple(control / "runs" / manifest["run"] / "stats.json" for manifest in known)
     return Status(output, run, age, under_way, tuple(faults), stats)
+
+
+def _age(control: Path, run: str) -> float:
+    """Seconds since the run was published or confirmed, whichever was later."""
+    files = [control / "HEAD.json"]
+    confirmed = control / CONFIRMED
+    if confirmed.exists() and store.read_json(confirmed)["run"] == run:
+        files.append(confirmed)
+    return max(time.time() - max(file.stat().st_mtime for file in files), 0.0)
 
 
 def _unfinished(control: Path) -> list[str]:

@@ -20,7 +20,7 @@ test: $(STAMP)  ## every claim at its smallest size
 	$(BIN)/python -m pytest -q -n auto
 
 proof: $(STAMP)  ## every claim at its full size: minutes to hours
-	$(BIN)/python -m pytest -q -m proof tests/proof
+	$(BIN)/python -m pytest -q -m proof tests/proof tests/flows
 
 bench: $(STAMP)  ## whole runs beside Polars' copy; CORPORA names folders of Parquet or JSON lines
 	$(BIN)/python benchmarks/whole_runs.py configs/bench.yaml $(CORPORA)

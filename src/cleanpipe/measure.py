@@ -227,7 +227,7 @@ def measure(texts: Iterable[str], *, tokenizer: str | None = None) -> pl.DataFra
     >>> measure(["To be, or not to be, that is the question."])["words", "stop_words"].row(0)
     (10, 4)
     """
-    array = pa.array(list(texts), type=pa.large_string())
+    array = _large(texts)
     return measures(array, None, 0, Measure(tokenizer=tokenizer))
 
 
@@ -256,6 +256,14 @@ def _as_text(column: pa.ChunkedArray) -> pa.LargeStringArray:
     return pc.fill_null(plain.as_text(column), "")
 
 
+def _large(texts: Iterable[str]) -> pa.LargeStringArray:
+    """Texts as the kernels take them; a Polars column without an object a text."""
+    if isinstance(texts, pl.Series):
+        column = texts.cast(pl.String).to_arrow(compat_level=pl.CompatLevel.oldest())
+        return column.cast(pa.large_string())
+    return pa.array(list(texts), type=pa.large_string())
+
+
 def signatures(
     texts: Iterable[str],
     *,
@@ -274,7 +282,7 @@ def signatures(
     >>> bool((one == two).all())
     True
     """
-    array = pa.array(list(texts), type=pa.large_string())
+    array = _large(texts)
     permutations = minhash.permutations(num_perm, seed)
     characters = shingle == "chars"
     found: npt.NDArray[np.uint32] = minhash.text_signatures(

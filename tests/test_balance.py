@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from cleanpipe.balance import Balance
+from cleanpipe.repetition import worth
 
 FOUR = {"a": 900, "b": 90, "c": 9, "d": 1}
 GROUPS = st.dictionaries(
@@ -54,6 +55,26 @@ def test_unimax_golden(totals, budget, epochs, expected):
     """UniMax gives all the same, the capped their cap, and the others what the capped leave."""
     balance = Balance(by="lang", budget=budget, max_epochs=epochs)
     assert sorted(target(balance, dict(zip("abcde", totals, strict=False)))) == expected
+
+
+@pytest.mark.parametrize(
+    ("epochs", "expected"),
+    [(1, 1.0), (2, 1.968), (4, 3.726), (8, 6.624), (16, 10.58), (40, 15.17), (100, 16.36)],
+)
+def test_worth_golden(epochs, expected):
+    """Muennighoff's D'/U with R* = 15.39, at the epochs whose values were worked out by hand."""
+    assert worth(epochs) == pytest.approx(expected, rel=5e-4)
+
+
+PARTS = st.text(" /a", max_size=6)
+
+
+@given(st.lists(st.tuples(PARTS, PARTS), min_size=2, max_size=2, unique=True))
+def test_no_two_combinations_share_a_name(rows):
+    """Groups by two columns have different names whatever spaces and slashes the values hold."""
+    table = pl.DataFrame(rows, schema=["lang", "source"], orient="row")
+    names = table.select(Balance(by=["lang", "source"]).group()).to_series()
+    assert names.n_unique() == len(rows)
 
 
 def test_proportional_keeps_every_total():

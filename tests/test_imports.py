@@ -20,6 +20,8 @@ ALLOWED = {
         "white_space",
     },
     "augment": {"kernels", "rearrange"},
+    "stats": {"diversity", "kernels"},
+    "diversity": {"kernels"},
     "rearrange": {"kernels"},
     "balance": {"allocation", "grouping", "nearest"},
     "grouping": {"allocation", "repetition"},

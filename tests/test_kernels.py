@@ -34,7 +34,7 @@ ALPHABET = (
 def scanned(texts):
     """The counts of each text as a dict, entropies in bits or None as in the reference."""
     offsets, data = text_buffers(pa.array(texts, pa.large_string()))
-    table, _ = scan(offsets, data, 5, *NO_PERMUTATIONS)
+    table, *_ = scan(offsets, data, 5, *NO_PERMUTATIONS)
     rows = [dict(zip(COUNTS, row, strict=True)) for row in table.tolist()]
     for row in rows:
         for name in ENTROPIES:
@@ -198,7 +198,7 @@ def test_a_scans_signatures_are_those_of_the_folded_words(texts):
     """The scan signs the words that fold_words gives: a text has one signature on every way."""
     a, b = permutations(16, 1)
     offsets, data = text_buffers(pa.array(texts, pa.large_string()))
-    _, signatures = scan(offsets, data, 3, a, b)
+    _, signatures, _ = scan(offsets, data, 3, a, b)
     words = np.empty(max(offsets[-1], 1), np.uint64)
     for i in range(len(texts)):
         n = fold_words(data, offsets[i], offsets[i + 1], PUBLIC_INIT, PUBLIC_MULTIPLIER, words)
@@ -227,13 +227,15 @@ def test_a_scan_does_not_depend_on_the_texts_around_it():
     together = scanned(texts)
     assert together == [scanned([text])[0] for text in texts]
     array = pa.array(texts, pa.large_string())[2:5]
-    table, _ = scan(*text_buffers(array), 5, *NO_PERMUTATIONS)
+    table, *_ = scan(*text_buffers(array), 5, *NO_PERMUTATIONS)
     assert [row[0] for row in table.tolist()] == [row["bytes"] for row in together[2:5]]
 
 
 def test_a_scan_of_nothing_has_no_rows():
     """No texts, no rows; every column is there all the same."""
-    table, signatures = scan(*text_buffers(pa.array([], pa.large_string())), 5, *permutations(4, 1))
+    table, signatures, _ = scan(
+        *text_buffers(pa.array([], pa.large_string())), 5, *permutations(4, 1)
+    )
     assert table.shape == (0, len(COUNTS))
     assert signatures.shape == (0, 4)
 

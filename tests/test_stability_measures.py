@@ -24,7 +24,7 @@ BASE64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 
 def scanned(text):
     offsets, data = text_buffers(pa.array([text], pa.large_string()))
-    table, _ = scan(offsets, data, 5, *NO_PERMUTATIONS)
+    table, *_ = scan(offsets, data, 5, *NO_PERMUTATIONS)
     return dict(zip(COUNTS, table[0].tolist(), strict=True))
 
 

@@ -31,8 +31,16 @@ def documents(draw):
             "words": some(st.none() | st.integers(0, 500)),
             "digit_char_frac": some(st.none() | st.floats(0, 1)),
             "lang": some(st.sampled_from(["en", "cy", None])),
+            "compression_ratio": some(st.none() | st.floats(0.5, 99)),
+            "ngrams": some(st.lists(st.integers(0, 2**56), max_size=2)),
         },
-        schema_overrides={"words": pl.Int64, "digit_char_frac": pl.Float64, "lang": pl.String},
+        schema_overrides={
+            "words": pl.Int64,
+            "digit_char_frac": pl.Float64,
+            "lang": pl.String,
+            "compression_ratio": pl.Float64,
+            "ngrams": pl.List(pl.UInt64),
+        },
     )
     verdicts = pl.DataFrame(
         fates, schema={"verdict": pl.String, "stage": pl.String, "rule": pl.String}, orient="row"

@@ -29,7 +29,7 @@ MARKS = list(".,:;!?()[]<>=/+-*^~_#'\"@\\|$%&`\u2026\u2013\u2014\u201c\u3002 \n\
 
 
 def counted(text):
-    counts, _ = scan(
+    counts, *_ = scan(
         *text_buffers(pa.array([text], pa.large_string())), 1, NO_SIGNATURE, NO_SIGNATURE
     )
     return int(counts[0, Count.WRITTEN]), int(counts[0, Count.WRITTEN_ALPHA])

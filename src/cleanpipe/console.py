@@ -15,7 +15,7 @@ from rich.text import Text
 from cleanpipe.gates import told
 from cleanpipe.outcome import Run
 from cleanpipe.presets import Preset
-from cleanpipe.summary import attrition, cut_told, megabytes, share
+from cleanpipe.summary import attrition, cut_told, held_told, megabytes, share
 
 SECONDS_BETWEEN_LINES = 10.0
 LONGEST_SHOWN = 600
@@ -135,6 +135,8 @@ def show_run(console: Console, run: Run) -> None:
     )
     if told_of_cuts := cut_told(stats):
         console.print(told_of_cuts)
+    if told_of_groups := held_told(stats):
+        console.print(visible(told_of_groups), soft_wrap=True)
     for alert in stats["alerts"]:
         console.print(visible(f"alert: {alert}"), style="yellow", soft_wrap=True)
     for line in stats["gates"]:

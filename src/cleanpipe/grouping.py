@@ -14,7 +14,8 @@ from cleanpipe.repetition import cost_of_more, effective
 
 NULL_GROUP = "null"
 JOINT = " / "
-"""What stands between the values of several columns in the name of their group."""
+"""What stands between the values of several columns in the name of their group; a space and a slash
+inside a value get a second slash, so that no two combinations share a name."""
 Held = Literal["max_epochs", "caps.group", "minimum"]
 REPORT_SCHEMA = {
     "group": pl.String,
@@ -64,6 +65,8 @@ def named(names: Sequence[str], buckets: Mapping[str, Sequence[float]]) -> pl.Ex
         for name in names
     ]
     filled = [part.fill_null(NULL_GROUP) for part in parts]
+    if len(names) > 1:
+        filled = [part.str.replace_all(" /", " //", literal=True) for part in filled]
     return pl.concat_str(filled, separator=JOINT).alias("group")
 
 

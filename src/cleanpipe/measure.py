@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from cleanpipe import cuts, jsonl, plain, readers, store
 from cleanpipe.corpus import Block, Shard, Span
 from cleanpipe.dedup import COLUMN_HASHES, Near
+from cleanpipe.diversity import SAMPLED
 from cleanpipe.draw import Wanted
 from cleanpipe.errors import InputError
 from cleanpipe.evaluations import SHARED, SHARED_TYPE
@@ -37,6 +38,7 @@ OWN: Mapping[str, pl.DataType] = {
     "fixes": pl.UInt32(),
     **dict.fromkeys(COLUMN_HASHES, pl.UInt64()),
     SHARED: SHARED_TYPE,
+    SAMPLED: pl.List(pl.UInt64),
 }
 """The columns of the tables of pass 1 that are no measures."""
 CHANCE_OF_COLUMNS = 0x636F6C756D6E73  # separates the hash of a column's name from that of a text
@@ -192,9 +194,10 @@ def measures(
     permutations = minhash.permutations(near.num_perm if near else 0, seed)
     if near and near.shingle == "chars":
         signatures = minhash.text_signatures(offsets, data, near.ngram, True, *permutations)
-        counts, _ = scan.scan(offsets, data, 1, *minhash.permutations(0, seed))
+        counts, _, ngrams = scan.scan(offsets, data, 1, *minhash.permutations(0, seed))
     else:
-        counts, signatures = scan.scan(offsets, data, near.ngram if near else 1, *permutations)
+        length = near.ngram if near else 1
+        counts, signatures, ngrams = scan.scan(offsets, data, length, *permutations)
     tokens = wanted.tokens(texts, counts)
     raw = pl.DataFrame(counts, schema=list(scan.COUNTS), orient="row")
     fractions = [
@@ -206,12 +209,17 @@ def measures(
         for name, unit in scan.SCALED.items()
     ]
     frame = raw.select(*scan.INTEGERS, *fractions, *scaled)
-    frame = frame.hstack([*tokens, *wanted.columns(texts)])
+    frame = frame.hstack([*tokens, *wanted.columns(texts), _sampled(*ngrams)])
     if near:
         bands, rows = near.bands_and_rows()
         hashes = minhash.band_hashes(signatures, bands, rows, np.uint64(seed))
         frame = frame.hstack([pl.Series(band_name(i), hashes[:, i]) for i in range(bands)])
     return frame
+
+
+def _sampled(places: npt.NDArray[np.int64], hashes: npt.NDArray[np.uint64]) -> pl.Series:
+    lists = pa.LargeListArray.from_arrays(pa.array(places), pa.array(hashes))
+    return pl.Series(SAMPLED, lists)
 
 
 def band_name(number: int) -> str:
@@ -228,7 +236,7 @@ def measure(texts: Iterable[str], *, tokenizer: str | None = None) -> pl.DataFra
     (10, 4)
     """
     array = _large(texts)
-    return measures(array, None, 0, Measure(tokenizer=tokenizer))
+    return measures(array, None, 0, Measure(tokenizer=tokenizer)).drop(SAMPLED)
 
 
 def given_hash(table: pa.Table, seed: int) -> npt.NDArray[np.uint64]:

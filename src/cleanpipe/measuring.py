@@ -29,8 +29,8 @@ from cleanpipe.store import file_hash
 
 # fmt: off
 RESERVED = frozenset({
-    "augmented_by", "copies", "copy", "early", "fixes", "given", "has_id", "id", "key", "row",
-    "shard", "shared", "source", "text", "text_hi", "text_lo", "urls", "where"
+    "augmented_by", "copies", "copy", "early", "fixes", "given", "has_id", "id", "key", "ngrams",
+    "row", "shard", "shared", "source", "text", "text_hi", "text_lo", "urls", "where"
 })
 # fmt: on
 """Names that tables, parts or the recipe's sections have already; so are those of bands."""

@@ -10,7 +10,17 @@ import numpy as np
 import orjson
 import polars as pl
 
-from cleanpipe import contamination, cuts, effects, examples, ledger, repeats, stats, store
+from cleanpipe import (
+    contamination,
+    cuts,
+    diversity,
+    effects,
+    examples,
+    ledger,
+    repeats,
+    stats,
+    store,
+)
 from cleanpipe.bands import CROWDED
 from cleanpipe.decide import Decisions, failures
 from cleanpipe.dedup import COMPARED
@@ -96,6 +106,7 @@ def count(
             "bytes": sum(receipt["added_bytes"] for receipt in receipts),
         },
     }
+    known["diversity"] = diversity.summary(known)
     gates = decisions.recipe.gates.judge(known)
     return known | {"alerts": list(_alerts(known["duplicates"], decisions)), "gates": gates}
 

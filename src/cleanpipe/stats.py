@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from cleanpipe import diversity
 from cleanpipe.kernels import scan
 
 VERSION = 1
@@ -166,6 +167,10 @@ def describe(
         "clusters": cluster_histogram(verdicts),
         "filtered_clusters": filtered_clusters(verdicts),
         "similarities": similarities(verdicts),
+        "sketches": {
+            "raw": diversity.describe(read),
+            "clean": diversity.describe(kept),
+        },
     }
 
 
@@ -190,6 +195,9 @@ def merged(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         },
         "stages": _stages([row for part in parts for row in part["stages"]]),
         **{name: _bins([part[name] for part in parts]) for name in BINNED},
+        "sketches": {
+            side: diversity.merged([part["sketches"][side] for part in parts]) for side in SIDES
+        },
     }
 
 

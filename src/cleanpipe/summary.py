@@ -50,6 +50,24 @@ def cut_told(stats: dict[str, Any]) -> str:
     )
 
 
+def held_told(stats: dict[str, Any]) -> str:
+    """Which groups max_epochs kept from their shares, as a sentence without its dot, or nothing.
+
+    >>> groups = [{"group": "cy", "held_by": "max_epochs", "needed_epochs": 12.34}]
+    >>> held_told({"groups": groups})
+    'balance: max_epochs holds 1 of 1 groups (cy), whose shares would take up to 12.3 epochs'
+    """
+    held = [group for group in stats["groups"] if group["held_by"] == "max_epochs"]
+    if not held:
+        return ""
+    held.sort(key=lambda group: -group["needed_epochs"])
+    names = ", ".join(group["group"] for group in held[:5]) + (", ..." if len(held) > 5 else "")
+    return (
+        f"balance: max_epochs holds {len(held):,} of {len(stats['groups']):,} groups ({names}), "
+        f"whose shares would take up to {held[0]['needed_epochs']:,.1f} epochs"
+    )
+
+
 def share(part: int, whole: int) -> str:
     """A share in percent, for people; a dash where there is nothing to share."""
     return f"{100 * part / whole:.1f} %" if whole else "-"

@@ -1,4 +1,6 @@
-"""The one walk over a block's texts: every count and the MinHash signatures, of the same tokens."""
+"""The one walk over a block's texts: counts, MinHash signatures, sampled n-grams, of one tokens."""
+
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -7,12 +9,14 @@ from numba import njit
 from cleanpipe.kernels.blobs import hex_digits, unbroken
 from cleanpipe.kernels.counts import Count, Counts, Places, count_text, stop_words
 from cleanpipe.kernels.diversity import entropy
-from cleanpipe.kernels.hashing import Bytes, text_keys
+from cleanpipe.kernels.hashing import Bytes, Hashes, text_keys
 from cleanpipe.kernels.lines import line_shapes
 from cleanpipe.kernels.lz import TABLE_BITS, WINDOW_DIGITS, compress
-from cleanpipe.kernels.minhash import signature
+from cleanpipe.kernels.minhash import place_keys, signature
+from cleanpipe.kernels.ngram_sample import NGRAM, sample_ngrams
 from cleanpipe.kernels.repetition import cut, number_tokens, repeated_ngrams, repeated_pieces
 from cleanpipe.kernels.stability import COMPARED, repeats, window_entropy, window_period
+from cleanpipe.kernels.tokens import PUBLIC_INIT, PUBLIC_MULTIPLIER
 from cleanpipe.kernels.traces import traces
 
 COUNTS: tuple[str, ...] = tuple(count.name.lower() for count in Count)
@@ -87,16 +91,21 @@ def scan(
     ngram: int,
     a: npt.NDArray[np.uint32],
     b: npt.NDArray[np.uint32],
-) -> tuple[Counts, npt.NDArray[np.uint32]]:
-    """(counts, signatures) of the texts data[offsets[i]:offsets[i + 1]], one row a text.
+) -> tuple[Counts, npt.NDArray[np.uint32], tuple[Places, Hashes]]:
+    """(counts, signatures, ngrams) of the texts data[offsets[i]:offsets[i + 1]], one row a text.
 
     `counts` is int64 with a column for each of COUNTS. `signatures` is u32 with a column for each
     of the permutations `a`, `b` (kernels.minhash.permutations), over shingles of `ngram` folded
-    words; without permutations it has no columns and costs nothing. The texts are valid UTF-8.
+    words; without permutations it has no columns and costs nothing. `ngrams` is (places, hashes):
+    hashes[places[i]:places[i + 1]] are the sampled n-grams of text i. The texts are valid UTF-8.
     """
     texts = len(offsets) - 1
     counts = np.zeros((texts, len(COUNTS)), np.int64)
     signatures = np.empty((texts, len(a)), np.uint32)
+    ngrams = np.empty(64, np.uint64)
+    ngrams_at = np.zeros(texts + 1, np.int64)
+    sampled: Any = 0
+    ngram_keys = place_keys(NGRAM, PUBLIC_INIT, PUBLIC_MULTIPLIER)
     longest = 0
     for i in range(texts):
         longest = max(longest, offsets[i + 1] - offsets[i])
@@ -130,6 +139,8 @@ def scan(
         )
         if len(a):
             signature(words, word_count, ngram, a, b, signatures[i])
+        ngrams, sampled = sample_ngrams(words, row[Count.WORDS], ngram_keys, ngrams, sampled)
+        ngrams_at[i + 1] = sampled
 
         whole = (start, stop, 0, row[Count.CHARS])
         pieces = cut(breaks, chars_at, newlines, 1, whole, begins, stops, at)
@@ -159,4 +170,4 @@ def scan(
         repeats(ids, tokens, numbers, row)
         window_period(numbers, tokens, hashes, row)
         window_entropy(ids, tokens, distinct, times, row)
-    return counts, signatures
+    return counts, signatures, (ngrams_at, ngrams[:sampled])

@@ -37,6 +37,7 @@ SECTIONS = (
     ("evaluations", "Evaluation sets"),
     ("lengths", "Lengths"),
     ("groups", "Languages, sources"),
+    ("diversity", "Diversity"),
     ("balance", "Balance"),
     ("stability", "Stability"),
     ("holders", "Repeats"),

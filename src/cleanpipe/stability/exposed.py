@@ -1,0 +1,149 @@
+"""What stood in a batch: numbers of a step, from the documents that it trained on.
+
+One document of 500 tokens in a batch of 500,000 moves a mean by a thousandth of its own deviation,
+so means say nothing here. What does: the most extreme document, and the share of the batch's tokens
+in documents that few are as extreme as.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from cleanpipe.errors import InputError
+
+Floats = npt.NDArray[np.float64]
+Steps = npt.NDArray[np.int64]
+BEYOND = 0.01
+"""The share of documents that stand beyond a cut, at either end of a measure."""
+LEAST = 0.001
+"""The share of a batch's tokens that a document must have to be the most extreme one of it."""
+UNKNOWN = 0.01
+"""The share of tokens in documents without measures above which the order is not of this run."""
+FORMS = ("largest", "share above", "smallest", "share below")
+
+
+@dataclass(frozen=True)
+class Feature:
+    """A number of a batch.
+
+    >>> str(Feature("repeat_run", "share above", 0, cut=12.0)), str(Feature("words", "largest", 2))
+    ('share above repeat_run 12', 'largest words within 2 steps')
+    """
+
+    measure: str
+    form: str
+    """One of FORMS."""
+    lag: int = 0
+    """Steps before the batch that count as well."""
+    cut: float | None = None
+    """What a document must be beyond, of the two forms that are shares."""
+
+    @property
+    def high(self) -> bool:
+        """Whether large values of the measure are meant."""
+        return self.form in FORMS[:2]
+
+    def __str__(self) -> str:
+        cut = "" if self.cut is None else f" {self.cut:.4g}"
+        within = f" within {self.lag} steps" if self.lag else ""
+        return f"{self.form} {self.measure}{cut}{within}"
+
+
+@dataclass(frozen=True)
+class Exposed:
+    """Numbers of batches: `values[number, feature]` of each step of `steps`, which ascend."""
+
+    steps: Steps
+    features: list[Feature]
+    values: Floats
+
+    def at(self, steps: Steps) -> npt.NDArray[np.int64]:
+        """Where steps stand; -1 for those that are not there."""
+        place = np.minimum(np.searchsorted(self.steps, steps), len(self.steps) - 1)
+        return np.where(self.steps[place] == steps, place, -1)
+
+    def within(self, steps: Steps, lag: int) -> Floats:
+        """(*steps.shape, features): with what stood in the `lag` steps before, where it is known.
+
+        The most extreme document of them all; the mean of the shares.
+        """
+        padded = np.vstack([self.values, np.full((1, len(self.features)), np.nan)])
+        window = padded[self.at(steps[..., None] - np.arange(lag + 1))]
+        known = ~np.isnan(window)
+        extreme = [feature.form in {"largest", "smallest"} for feature in self.features]
+        signs = np.where([feature.form == "smallest" for feature in self.features], -1.0, 1.0)
+        peaks = signs * np.where(known, window * signs, -np.inf).max(axis=-2)
+        means = np.where(known, window, 0).sum(axis=-2) / np.maximum(known.sum(axis=-2), 1)
+        found: Floats = np.where(extreme, peaks, means)
+        found[~np.isfinite(found)] = np.nan
+        return found
+
+
+def numeric(measures: pl.DataFrame) -> list[str]:
+    """The columns of a table of measures that are numbers, but for `row`, a document's place."""
+    kinds = measures.schema.items()
+    return [name for name, kind in kinds if kind.is_numeric() and name not in {"row", "shard"}]
+
+
+def known_documents(exposure: pl.DataFrame, measures: pl.DataFrame) -> pl.DataFrame:
+    """The measures of documents that were trained on: a row an id, those twice there left out.
+
+    Errors: InputError where more than a hundredth of the tokens stand in documents without
+    measures: the order then is of another corpus.
+    """
+    used = exposure.group_by("id").agg(pl.col("tokens").sum())
+    once = measures.filter(pl.col("id").is_unique())
+    found = used.join(once.select("id", *numeric(measures)), on="id", how="left", suffix="_of")
+    lost = used.join(once, on="id", how="anti")
+    whole = int(used["tokens"].sum())
+    if int(lost["tokens"].sum()) > UNKNOWN * whole:
+        ids = lost.sort("tokens", "id", descending=[True, False])["id"]
+        raise InputError(
+            f"{lost['tokens'].sum():,} of the order's {whole:,} tokens stand in documents of which "
+            f"the run has no measures, or whose id it has twice, such as {ids[0]!r}: give the run "
+            "that wrote what was exported"
+        )
+    return found.rename({"tokens": "exposed_tokens"}).sort("id")
+
+
+def cuts(documents: pl.DataFrame, names: list[str]) -> dict[str, tuple[float, float]]:
+    """For each measure the values that a hundredth of the documents are below, and above.
+
+    >>> cuts(pl.DataFrame({"words": range(101)}), ["words"])
+    {'words': (1.0, 99.0)}
+    """
+    found = documents.select(
+        *(pl.col(n).fill_nan(None).quantile(BEYOND).alias(f"{n} low") for n in names),
+        *(pl.col(n).fill_nan(None).quantile(1 - BEYOND).alias(f"{n} high") for n in names),
+    ).row(0, named=True)
+    pairs = {name: (found[f"{name} low"], found[f"{name} high"]) for name in names}
+    return {name: pair for name, pair in pairs.items() if None not in pair}
+
+
+def exposed(
+    exposure: pl.DataFrame, documents: pl.DataFrame, steps: Steps, names: list[str]
+) -> Exposed:
+    """The numbers of these steps; those without documents are not in it.
+
+    `exposure` has step, id, tokens; `documents` an id a row, and the measures `names`.
+    """
+    bounds = cuts(documents, names)
+    wanted = exposure.filter(pl.col("step").is_in(pl.Series(np.unique(steps)).implode()))
+    joined = wanted.join(documents.select("id", *bounds), on="id", how="left")
+    joined = joined.with_columns(pl.col(name).cast(pl.Float64).fill_nan(None) for name in bounds)
+    share = pl.col("tokens") / pl.col("tokens").sum().over("step")
+    features: list[Feature] = []
+    numbers: list[pl.Expr] = []
+    for name, (low, high) in bounds.items():
+        one = pl.col(name)
+        counted = one.filter(pl.col("share") >= LEAST)
+        features += [Feature(name, FORMS[0]), Feature(name, FORMS[1], cut=high)]
+        features += [Feature(name, FORMS[2]), Feature(name, FORMS[3], cut=low)]
+        numbers += [counted.max(), pl.col("share").filter(one > high).sum()]
+        numbers += [counted.min(), pl.col("share").filter(one < low).sum()]
+    named = [number.alias(str(place)) for place, number in enumerate(numbers)]
+    table = joined.with_columns(share=share).group_by("step").agg(named).sort("step")
+    values = table.drop("step").cast(pl.Float64).fill_null(np.nan).to_numpy()
+    return Exposed(table["step"].cast(pl.Int64).to_numpy(), features, values)

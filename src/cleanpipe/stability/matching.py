@@ -1,0 +1,190 @@
+"""Which batches an event's batch is compared with: alike in all but that nothing happened there.
+
+Each event gets as many controls as every other, and no batch is a control of two: a batch in two
+sets would make them vary together, and p-values too small. So a short log gives few controls.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from cleanpipe.errors import InputError
+
+Floats = npt.NDArray[np.float64]
+Steps = npt.NDArray[np.int64]
+WANTED = 20
+"""Controls of an event: more gain little, as the event's own batch then is what varies."""
+FEWEST = 5
+RATE = 0.05
+"""How far the logarithms of two learning rates may lie apart."""
+NEARBY = 0.1
+"""The part of a log, without learning rates, within which batches are alike."""
+SIZE = 0.1
+"""By which part the tokens of two batches may differ."""
+TRAILING = 101
+"""Steps of whose losses the median is a step's level."""
+LADDER = ((100, 1), (50, 1), (25, 2), (12, 3))
+"""Steps that a control stays away from any event, and tenths of the losses it may be apart."""
+MOST_CANDIDATES = 20_000
+
+
+@dataclass(frozen=True)
+class Matched:
+    """Events and their controls: `controls[event, number]`, steps."""
+
+    cases: Steps
+    controls: Steps
+    distance: int
+    """Of any control to any event, in steps; the largest that gave the most controls."""
+    tenths: int
+    """The levels of loss of event and control are at most so many tenths apart."""
+    left_out: dict[str, int]
+    """Events that could not be asked about, by the reason."""
+
+    @property
+    def steps(self) -> Steps:
+        """(events, controls + 1): the event's own step first."""
+        return np.column_stack([self.cases, self.controls])
+
+
+@dataclass(frozen=True)
+class Log:
+    """What a log says of each step, in ascending order; NaN where it says nothing."""
+
+    steps: Steps
+    loss: Floats
+    rate: Floats
+    tokens: Floats
+    """Of the batch, from the order; NaN where the order does not have it."""
+
+    @classmethod
+    def of(cls, log: pl.DataFrame, exposure: pl.DataFrame) -> "Log":
+        """A log has step, and may have loss and lr; of a step that was repeated, the last counts.
+
+        Errors: InputError if less than 99 of 100 steps of the log stand in the order.
+        """
+        sizes = exposure.group_by("step").agg(batch=pl.col("tokens").sum())
+        table = log.unique("step", keep="last").join(sizes, on="step", how="left").sort("step")
+        known = table["batch"].is_not_null()
+        if known.sum() < 0.99 * table.height:
+            first = table["step"].filter(~known)[0]
+            raise InputError(
+                f"the order has {known.sum():,} of the log's {table.height:,} steps (no step "
+                f"{first}): it is not the order of this training, or its first step is another"
+            )
+
+        def column(name: str) -> Floats:
+            if name not in table.columns:
+                return np.full(table.height, np.nan)
+            return table[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
+
+        steps = table["step"].cast(pl.Int64).to_numpy()
+        return cls(steps, column("loss"), column("lr"), column("batch"))
+
+    def levels(self) -> Floats:
+        """Where the median of the losses before a step stands among all: 0 to 1, else NaN."""
+        finite = pl.Series(self.loss).replace([np.inf, -np.inf], None).fill_nan(None)
+        before = finite.rolling_median(TRAILING, min_samples=5).shift(1)
+        found = (before.rank() / max(before.len() - before.null_count(), 1)).to_numpy()
+        return np.asarray(found, np.float64)
+
+    def alike(
+        self, one: npt.NDArray[np.int64], other: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.bool_]:
+        """(len(one), len(other)): whether rate and batch size are as good as the same."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            rates = np.log(self.rate)
+        apart = np.abs(rates[one][:, None] - rates[other][None, :])
+        if np.isnan(self.rate).all():
+            reach = NEARBY * (self.steps[-1] - self.steps[0])
+            near = np.abs(self.steps[one][:, None] - self.steps[other][None, :]) <= reach
+        else:
+            near = apart <= RATE
+        ratio = np.abs(self.tokens[one][:, None] / self.tokens[other][None, :] - 1)
+        found: npt.NDArray[np.bool_] = near & (ratio <= SIZE)
+        return found
+
+
+def matched(log: Log, events: Steps, memory: int, seed: int) -> Matched:
+    """Controls for events (steps, ascending); more than `memory` steps lie between any two of them.
+
+    An event within `memory` steps of an earlier one is left out: it would share its batches.
+    Errors: InputError where the log has no room for FEWEST controls.
+    """
+    events = np.unique(events)
+    place = np.searchsorted(log.steps, events)
+    if len(events) and (place[-1] >= len(log.steps) or (log.steps[place] != events).any()):
+        lost = [step for step in events if step not in log.steps]
+        raise InputError(f"an event at step {lost[0]}, which the log does not have")
+    alone = np.ones(len(events), np.bool_)
+    last = -np.inf
+    for number, step in enumerate(events):
+        alone[number] = step - last > memory
+        last = step if alone[number] else last
+    known = ~np.isnan(log.tokens[place])
+    left_out = {
+        "soon after another": int((~alone).sum()),
+        "not in the order": int((alone & ~known).sum()),
+    }
+    asked = place[alone & known]
+    best: Matched | None = None
+    for distance, tenths in LADDER:
+        if distance <= memory:
+            break
+        found = _drawn(log, asked, log.steps[place], (distance, tenths, memory), seed)
+        if best is None or found.shape[1] > best.controls.shape[1]:
+            best = Matched(log.steps[asked], log.steps[found], distance, tenths, left_out)
+        if best.controls.shape[1] == WANTED:
+            break
+    if best is None or best.controls.shape[1] < FEWEST:
+        count = 0 if best is None else best.controls.shape[1]
+        raise InputError(
+            f"{len(asked)} events in {len(log.steps):,} steps leave room for {count} controls of "
+            f"each, expected {FEWEST}: give a longer log, or fewer events (a higher threshold)"
+        )
+    return best
+
+
+def _drawn(
+    log: Log,
+    cases: npt.NDArray[np.int64],
+    events: Steps,
+    apart: tuple[int, int, int],
+    seed: int,
+) -> npt.NDArray[np.int64]:
+    """(cases, M): places of controls; in turns, so that all have as many as the poorest."""
+    distance, tenths, memory = apart
+    chance = np.random.default_rng([seed, distance])
+    after = np.searchsorted(events, log.steps)
+    far = np.full(len(log.steps), np.inf)
+    for side in (after - 1, after):
+        inside = (side >= 0) & (side < len(events))
+        away = np.abs(log.steps - events[np.clip(side, 0, len(events) - 1)])
+        far = np.where(inside, np.minimum(far, away), far)
+    free = np.flatnonzero((far >= distance) & (log.steps - log.steps[0] >= memory))
+    if len(free) > MOST_CANDIDATES:
+        free = np.sort(chance.choice(free, MOST_CANDIDATES, replace=False))
+    free = chance.permutation(free)
+    levels = log.levels()
+    off = np.abs(levels[cases][:, None] - levels[free][None, :])
+    fits = log.alike(cases, free) & ((off <= tenths / 10) | np.isnan(off))
+    open_ = np.ones(len(free), np.bool_)
+    rounds: list[npt.NDArray[np.int64]] = []
+    # the poorest first: whoever has few to choose from must not find them taken
+    for _ in range(WANTED):
+        taken = np.full(len(cases), -1)
+        for case in np.argsort((fits & open_).sum(axis=1), kind="stable"):
+            possible = np.flatnonzero(fits[case] & open_)
+            if not len(possible):
+                return _columns(rounds, len(cases))
+            chosen = free[possible[0]]
+            taken[case] = chosen
+            open_ &= np.abs(log.steps[free] - log.steps[chosen]) > max(memory, 1)
+        rounds.append(taken)
+    return _columns(rounds, len(cases))
+
+
+def _columns(rounds: list[npt.NDArray[np.int64]], cases: int) -> npt.NDArray[np.int64]:
+    return np.column_stack(rounds) if rounds else np.zeros((cases, 0), np.int64)

@@ -259,6 +259,7 @@ app.command(
     name="status",
     help="Say what is published, how old it is, and how the newest run came out.",
 )
+app.command("cleanpipe.cli_export:export", name="export", help="Write token files for trainers.")
 quality = App(name="quality", help="A classifier of your own, for measure.models.")
 app.command(quality)
 app.command(

@@ -3,6 +3,9 @@
 The readers here are written from the formats' facts, not taken from the trainers.
 """
 
+import hashlib
+import os
+import shutil
 import subprocess
 import sys
 
@@ -10,13 +13,13 @@ import numpy as np
 import orjson
 import polars as pl
 import pytest
-from conftest import digests
 from tokenizers import ByteLevelBPETokenizer, Tokenizer
 
 from cleanpipe import store
-from cleanpipe.errors import InputError, RecipeError
-from cleanpipe.export.export import export, scrambled
-from cleanpipe.export.forms import token_type
+from cleanpipe.errors import InputError, LockedError, OutputError, RecipeError
+from cleanpipe.export.export import export
+from cleanpipe.export.forms import Stream, token_type
+from cleanpipe.export.order import shuffled
 from cleanpipe.recipe_file import load
 from cleanpipe.run import run
 
@@ -33,24 +36,27 @@ def tokens(tmp_path_factory):
     return str(path)
 
 
-@pytest.fixture
-def corpus(tmp_path, write_recipe):
-    """A function that publishes texts in a format; the output folder, in parts of 20 kB."""
+TEXTS = [f"number {n % 380} " + "the cat saß on the mat " * (n % 7) for n in range(400)]
 
-    def publish(form="parquet"):
-        texts = [f"number {n} " + "the cat saß on the mat " * (n % 7 + 1) for n in range(400)]
-        pl.DataFrame({"text": texts, "lang": ["en", "de"] * 200}).write_parquet(
-            tmp_path / "in.parquet"
-        )
-        output = tmp_path / f"out-{form}"
-        recipe = write_recipe(
-            input={"path": "in.parquet"},
-            output={"format": form, "shard_size": "20KB"},
-        )
-        run(load(recipe, output=str(output)), workers=1)
-        return output
 
-    return publish
+def published(folder, form="parquet", texts=TEXTS, **sections):
+    """The output folder of a run over these texts, in parts of 20 kB."""
+    folder.mkdir(exist_ok=True)
+    langs = [("en", "de")[len(text) % 2] for text in texts]
+    pl.DataFrame({"text": texts, "lang": langs}).write_parquet(folder / "in.parquet")
+    known = {"version": 1, "seed": 7, "input": {"path": "in.parquet"}, **sections}
+    known["output"] = {"path": "out", "format": form, "shard_size": "20KB"}
+    recipe = folder / "recipe.yaml"
+    recipe.write_bytes(orjson.dumps(known))
+    output = folder / f"out-{form}"
+    run(load(recipe, output=str(output)), workers=1)
+    return output
+
+
+@pytest.fixture(scope="module")
+def output(tmp_path_factory):
+    """A publication in Parquet; no test changes it."""
+    return published(tmp_path_factory.mktemp("published"))
 
 
 def read_nanogpt(folder):
@@ -58,17 +64,22 @@ def read_nanogpt(folder):
 
 
 def read_llmc(folder):
-    header = np.fromfile(folder / "train.bin", "<i4", 256)
-    assert header[:2].tolist() == [20240520, 1]
-    ids = np.fromfile(folder / "train.bin", "<u2", offset=1024)
-    assert header[2] == len(ids)
-    return ids
+    """Every file by its own header, as a loader walks over them."""
+    found = []
+    for path in sorted(folder.glob("train_*.bin")):
+        header = np.fromfile(path, "<i4", 256)
+        assert header[:2].tolist() == [20240520, 1]
+        assert not header[3:].any()
+        found.append(np.fromfile(path, "<u2", offset=1024))
+        assert header[2] == len(found[-1])
+    return np.concatenate(found)
 
 
 def read_megatron(folder):
     """The documents one after another, each by the index's own place and length."""
     index = (folder / "train.idx").read_bytes()
     assert index[:9] == b"MMIDIDX\x00\x00"
+    assert int(np.frombuffer(index, "<u8", 1, 9)[0]) == 1
     assert index[17] == 8
     count = int(np.frombuffer(index, "<u8", 1, 18)[0])
     lengths = np.frombuffer(index, "<i4", count, 34)
@@ -81,99 +92,210 @@ def read_megatron(folder):
     return np.concatenate(found)
 
 
+def read_datasets(folder):
+    """What the package datasets reads back, row after row; its ids are those of the table."""
+    datasets = pytest.importorskip("datasets")
+    read = datasets.load_from_disk(str(folder))
+    assert read["id"][:] == pl.read_parquet(folder / "train.docs.parquet")["id"].to_list()
+    return np.concatenate([np.array(row["input_ids"]) for row in read])
+
+
 READERS = {"nanogpt": read_nanogpt, "llmc": read_llmc, "megatron": read_megatron}
+READERS["datasets"] = read_datasets
 
 
-def written(output, to, tokens, **options):
-    return export(
-        output,
-        to,
-        **{"form": "nanogpt", "end": END, "order": "shuffle", "seed": 0} | options,
-        tokens=tokens,
-    )
+def hashes(folder):
+    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in folder.iterdir()}
+
+
+def places(folder):
+    return pl.read_parquet(folder / "train.docs.parquet")
 
 
 @pytest.mark.parametrize("form", READERS)
 @pytest.mark.parametrize("order", ["shuffle", "stored"])
-def test_each_document_is_read_back_where_the_table_says(corpus, tokens, tmp_path, form, order):
+def test_each_document_is_read_back_where_the_table_says(output, tokens, tmp_path, form, order):
     """Every written document is there once, as the library's ids and the end, and nothing else."""
-    output = corpus()
-    said = written(output, tmp_path / "to", tokens, form=form, order=order)
+    said = export(
+        output, tmp_path / "to", tokens=tokens, form=form, arranged=order, file_tokens=7_001
+    )
     ids = READERS[form](tmp_path / "to")
-    places = pl.read_parquet(tmp_path / "to" / "train.docs.parquet")
-    assert places["token_start"].to_list() == [0, *places["token_end"][:-1]]
-    assert places["token_end"][-1] == len(ids) == said["tokens"]
-    parts = {name: pl.read_parquet(output / name) for name in places["part"].unique()}
+    table = places(tmp_path / "to")
+    assert table["token_start"].to_list() == [0, *table["token_end"][:-1]]
+    assert table["token_end"][-1] == len(ids) == said["tokens"]
+    parts = {name: pl.read_parquet(output / name) for name in table["part"].unique()}
     assert len(parts) > 1
-    assert places.n_unique(["part", "row"]) == sum(map(len, parts.values())) == said["documents"]
+    assert table.n_unique(["part", "row"]) == sum(map(len, parts.values())) == said["documents"]
     library = Tokenizer.from_file(tokens)
-    for place in places.iter_rows(named=True):
+    for place in table.iter_rows(named=True):
         row = parts[place["part"]].row(place["row"], named=True)
         own = ids[place["token_start"] : place["token_end"]].tolist()
         assert own == [*library.encode(row["text"]).ids, library.token_to_id(END)]
-        assert (place["id"], place["lang"]) == (row["id"], row["lang"])
+        assert [place[n] for n in ("id", "copy", "lang")] == [
+            row[n] for n in ("id", "copy", "lang")
+        ]
+    first = [(f["first_token"], f["tokens"]) for f in said["files"] if "tokens" in f]
+    assert [at for at, _ in first] == [0, *np.cumsum([n for _, n in first])[:-1]]
+    assert len(first) == (-(-len(ids) // 7_001) if form == "llmc" else 1)
+    assert not store.check_files(tmp_path / "to", said["files"])
+    assert set(hashes(tmp_path / "to")) == {"export.json", *(f["name"] for f in said["files"])}
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_another_order(
-    corpus, tokens, tmp_path
+    output, tokens, tmp_path
 ):
-    """Bytes depend on corpus, tokenizer, order and seed; a later export replaces it."""
-    output = corpus()
+    """Bytes depend on corpus, tokenizer, order and seed; a later export replaces an earlier one."""
     for name in "ab":
-        written(output, tmp_path / name, tokens)
-    assert digests(tmp_path / "a") == digests(tmp_path / "b")
-    written(output, tmp_path / "b", tokens, seed=1)
-    assert digests(tmp_path / "a").keys() == digests(tmp_path / "b").keys()
-    orders = [pl.read_parquet(tmp_path / n / "train.docs.parquet")["id"].to_list() for n in "ab"]
+        export(output, tmp_path / name, tokens=tokens)
+    assert hashes(tmp_path / "a") == hashes(tmp_path / "b")
+    export(output, tmp_path / "b", tokens=tokens, form="llmc", seed=1)
+    assert not (tmp_path / "b" / "train.bin").exists()
+    orders = [places(tmp_path / name)["id"].to_list() for name in "ab"]
     assert orders[0] != orders[1]
     assert sorted(orders[0]) == sorted(orders[1])
-    assert not store.check_files(
-        tmp_path / "b", orjson.loads((tmp_path / "b" / "export.json").read_bytes())["files"]
-    )
 
 
-def test_parts_of_every_format_give_the_same_tokens(corpus, tokens, tmp_path):
-    """Parquet, Arrow and JSON lines hold the same documents, so the token files are equal."""
-    forms = ("parquet", "arrow", "jsonl.zst")
-    for form in forms:
-        written(corpus(form), tmp_path / form, tokens, order="stored")
+def test_the_order_is_the_documents_own(output, tokens, tmp_path):
+    """The same texts, in other rows and under other ids, are the same shuffled tokens."""
+    other = published(tmp_path, texts=TEXTS[::-1])
+    for name, corpus in (("a", output), ("b", other)):
+        export(corpus, tmp_path / name, tokens=tokens)
+    assert hashes(tmp_path / "a")["train.bin"] == hashes(tmp_path / "b")["train.bin"]
+    assert places(tmp_path / "a")["id"].to_list() != places(tmp_path / "b")["id"].to_list()
+
+
+def test_parts_of_every_format_give_the_same_export(output, tokens, tmp_path):
+    """Parquet, Arrow and JSON lines hold the same documents, so the exports are equal."""
+    forms = {"parquet": output}
+    forms |= {form: published(tmp_path, form) for form in ("arrow", "jsonl")}
+    for form, corpus in forms.items():
+        export(corpus, tmp_path / form, tokens=tokens, arranged="stored")
     assert len({(tmp_path / form / "train.bin").read_bytes() for form in forms}) == 1
+    tables = [places(tmp_path / form).drop("part") for form in forms]
+    assert tables[0].equals(tables[1])
+    assert tables[0].equals(tables[2])
+
+
+def hashed(numbers):
+    frame = pl.DataFrame({"text_lo": numbers, "text_hi": numbers}).cast(pl.UInt64)
+    return frame.with_columns(id=pl.lit("x"), copy=pl.lit(0))
 
 
 def test_a_shuffle_has_no_memory_of_the_order():
     """Neighbours in the shuffle are as far apart as chance puts them, and seeds are unrelated."""
     count = 20_000
-    places = np.argsort(scrambled(count, 3))
-    assert abs(np.corrcoef(places, np.arange(count))[0, 1]) < 4 / count**0.5
-    assert abs(np.corrcoef(places[:-1], places[1:])[0, 1]) < 4 / count**0.5
-    other = np.argsort(scrambled(count, 4))
-    assert abs(np.corrcoef(places, other)[0, 1]) < 4 / count**0.5
+    at = shuffled(hashed(np.arange(count)), 3)
+    assert sorted(at) == list(range(count))
+    assert abs(np.corrcoef(at, np.arange(count))[0, 1]) < 4 / count**0.5
+    assert abs(np.corrcoef(at[:-1], at[1:])[0, 1]) < 4 / count**0.5
+    assert abs(np.corrcoef(at, shuffled(hashed(np.arange(count)), 4))[0, 1]) < 4 / count**0.5
 
 
-def test_what_cannot_be_is_refused_before_anything_is_written(corpus, tokens, tmp_path):
+def test_equal_texts_do_not_come_to_stand_together():
+    """Copies of one text are spread like texts of their own: as many neighbours as by chance."""
+    count, each = 20_000, 200
+    texts = np.arange(count) // each
+    at = texts[shuffled(hashed(texts), 5)]
+    together = (at[:-1] == at[1:]).sum()
+    expected = count * (each - 1) / (count - 1)
+    assert abs(together - expected) < 4 * expected**0.5
+
+
+def test_long_documents_are_cut_between_files_and_nowhere_else():
+    """Pieces put together are the stream; none goes over a file's end; documents stay whole."""
+    lengths = np.array([3, 1, 3_000_000, 2, 5])
+    starts = np.array([8, 0, 11, 5, 1])
+    stored = np.arange(3_000_020, dtype=np.uint32)
+    stream = Stream(stored, starts, lengths)
+    whole = np.concatenate([stored[s : s + n] for s, n in zip(starts, lengths, strict=True)])
+    pieces = list(stream.pieces(7))
+    assert np.array_equal(np.concatenate(pieces), whole)
+    assert all(len(piece) <= 7 for piece in pieces)
+    ends = np.cumsum([len(piece) for piece in pieces])
+    assert set(range(7, len(whole), 7)) <= set(ends.tolist())
+    groups = list(stream.documents())
+    assert np.array_equal(np.concatenate([ids for _, ids in groups]), whole)
+    assert [len(ids) for _, ids in groups] == [lengths[rows].sum() for rows, _ in groups]
+
+
+def test_what_cannot_be_is_refused_before_anything_is_written(output, tokens, tmp_path):
     """An unknown name, end token or unpublished folder, a changed part: one line with a move."""
-    output = corpus()
-    for options in ({"form": "nanogtp"}, {"order": "any"}, {"end": "</s>"}, {"seed": -1}):
+    to = tmp_path / "to"
+    wrong = ({"form": "nanogtp"}, {"arranged": "any"}, {"end": "</s>"}, {"seed": -1})
+    for options in (*wrong, {"file_tokens": 0}):
         with pytest.raises(RecipeError):
-            written(output, tmp_path / "to", tokens, **options)
+            export(output, to, **{"tokens": tokens} | options)
     with pytest.raises(InputError, match=r"HEAD\.json"):
-        written(tmp_path, tmp_path / "to", tokens)
+        export(tmp_path, to, tokens=tokens)
     with pytest.raises(RecipeError, match="65,536"):
         token_type("nanogpt", 65_537)
-    part = next((output / "data").rglob("part-*.parquet"))
+    changed = tmp_path / "changed"
+    shutil.copytree(output, changed)
+    part = next((changed / "data").rglob("part-*.parquet"))
     part.chmod(0o644)
     part.write_bytes(part.read_bytes()[:-1] + b"X")
     with pytest.raises(InputError, match="changed"):
-        written(output, tmp_path / "to", tokens)
-    assert not (tmp_path / "to").exists()
+        export(changed, to, tokens=tokens)
+    assert not to.exists()
 
 
-def test_the_verb_writes_and_prints(corpus, tokens, tmp_path):
+def test_a_publication_without_documents_is_refused(output, tokens, tmp_path):
+    """No trainer reads an empty file; what stood there before stays."""
+    export(output, tmp_path / "to", tokens=tokens)
+    before = hashes(tmp_path / "to")
+    empty = published(tmp_path / "empty", filter={"words": {"low": 1_000}})
+    with pytest.raises(InputError, match="no document"):
+        export(empty, tmp_path / "to", tokens=tokens)
+    assert hashes(tmp_path / "to") == before
+
+
+def test_an_export_is_there_as_a_whole_or_not(output, tokens, tmp_path, monkeypatch):
+    """A fault at any file leaves the earlier export as it was, and nothing beside it."""
+    export(output, tmp_path / "to", tokens=tokens, form="megatron")
+    before = hashes(tmp_path / "to")
+    write = store.write_file
+    for broken in range(4):
+        calls = []
+
+        def failing(path, fill, broken=broken, calls=calls, **options):
+            calls.append(path)
+            if len(calls) > broken:
+                raise OSError(28, "No space left on device")
+            return write(path, fill, **options)
+
+        monkeypatch.setattr(store, "write_file", failing)
+        with pytest.raises(OutputError, match="free some space"):
+            export(output, tmp_path / "to", tokens=tokens, form="megatron", seed=9)
+        assert hashes(tmp_path / "to") == before
+    assert len(calls) == 4
+    monkeypatch.undo()
+    assert not list(tmp_path.glob(".tmp-*"))
+    (tmp_path / f".tmp-to-{os.getpid()}-01234567").mkdir()  # what a kill leaves
+    export(output, tmp_path / "to", tokens=tokens, seed=9)
+    assert not list(tmp_path.glob(".tmp-*"))
+    assert hashes(tmp_path / "to").keys() == {"train.bin", "train.docs.parquet", "export.json"}
+
+
+def test_no_folder_of_others_is_replaced_and_no_two_write_at_once(output, tokens, tmp_path):
+    """A folder without export.json stays as it is; a second export at once is refused."""
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "thesis.txt").write_text("years")
+    with pytest.raises(OutputError, match=r"holds thesis\.txt"):
+        export(output, tmp_path / "own", tokens=tokens)
+    held = store.take_lock(tmp_path / ".to.lock")
+    try:
+        with pytest.raises(LockedError, match=r"to is being written by another"):
+            export(output, tmp_path / "to", tokens=tokens)
+    finally:
+        os.close(held)
+    (tmp_path / "to").mkdir()
+    export(output, tmp_path / "to", tokens=tokens)
+
+
+def test_the_verb_writes_and_prints(output, tokens, tmp_path):
     """`cleanpipe export OUT TO --tokens FILE --json` prints what export.json says."""
-    line = [sys.executable, "-m", "cleanpipe.cli", "export", str(corpus()), str(tmp_path / "to")]
+    line = [sys.executable, "-m", "cleanpipe.cli", "export", str(output), str(tmp_path / "to")]
     done = subprocess.run(
-        [*line, "--tokens", tokens, "--format", "llmc", "--json"],
-        capture_output=True,
-        check=True,
+        [*line, "--tokens", tokens, "--format", "llmc", "--json"], capture_output=True, check=True
     )
     assert orjson.loads(done.stdout) == orjson.loads((tmp_path / "to" / "export.json").read_bytes())

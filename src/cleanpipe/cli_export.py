@@ -16,6 +16,7 @@ def export(
     end: str = "<|endoftext|>",
     order: str = "shuffle",
     seed: int = 0,
+    file_tokens: int = 100_000_000,
     json: bool = False,
 ) -> int:
     """Write the published corpus as token files, and where each document stands in them.
@@ -25,24 +26,38 @@ def export(
     output
         The output folder of a finished run.
     to
-        The folder of the token files: train.bin, train.docs.parquet, export.json; Megatron's
-        train.idx. What an earlier export left there is replaced.
+        The folder of the files: tokens, train.docs.parquet, export.json. An earlier export there is
+        replaced, when the new one is whole.
     tokens
         The tokenizer.json of the model that is to be trained.
     format
-        nanogpt, llmc or megatron.
+        nanogpt, llmc, megatron, or datasets (a Hugging Face dataset folder).
     end
         The token that is put after each document.
     order
         shuffle: documents in an order drawn by the seed; stored: as they stand in the parts.
     seed
         The start of the shuffle; the same one gives the same bytes.
+    file_tokens
+        The most tokens that a file of llm.c holds; other formats have one file.
     json
         Print export.json.
     """
-    from cleanpipe.export.export import export as written  # noqa: PLC0415 - heavy
+    from cleanpipe.console import Progress  # noqa: PLC0415 - heavy; --help needs none
+    from cleanpipe.export.export import export as written  # noqa: PLC0415
 
-    said = written(output, to, form=format, tokens=tokens, end=end, order=order, seed=seed)
+    with Progress(Console(stderr=True, highlight=False)) as progress:
+        said = written(
+            output,
+            to,
+            tokens=tokens,
+            form=format,
+            end=end,
+            arranged=order,
+            seed=seed,
+            file_tokens=file_tokens,
+            tell=progress.tell,
+        )
     if json:
         sys.stdout.write(orjson.dumps(said).decode() + "\n")
     else:

@@ -190,10 +190,11 @@ def remove_leftovers(folder: Path) -> None:
                 path.unlink(missing_ok=True)
 
 
-def take_lock(path: Path) -> int:
+def take_lock(path: Path, folder: Path | None = None) -> int:
     """Lock an output folder for this process and the workers that inherit the descriptor.
 
-    The kernel frees the lock when the last holder is gone, so a killed run leaves none behind.
+    The kernel frees the lock when the last holder is gone, so a killed run leaves none behind. An
+    error names `folder`; left out, the folder of the _cleanpipe in which the lock stands.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -210,7 +211,7 @@ def take_lock(path: Path) -> int:
             if _is_alive(holder) or time.monotonic() > deadline:
                 os.close(descriptor)
                 raise LockedError(
-                    f"{path.parent.parent} is being written by another run ({holder}); "
+                    f"{folder or path.parent.parent} is being written by another run ({holder}); "
                     "wait for it to end, or end it, and run again"
                 ) from None
             time.sleep(0.05)  # its parent was killed: its workers are about to leave

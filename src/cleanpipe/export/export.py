@@ -2,141 +2,136 @@
 
 Each document is tokenized once, into a scratch file beside the result; the final files are read
 from there in the chosen order. Memory holds a batch of texts, and a row of the table a document;
-disk holds the tokens twice while it works. Every file is whole or not there, and export.json comes
-last: without it an export is not finished, and starts over.
+disk holds the tokens twice while it works. The folder appears, or is replaced, as a whole.
 """
 
-import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+import polars as pl
 import pyarrow as pa
 
 from cleanpipe import store, tokenizer
 from cleanpipe.errors import RecipeError
-from cleanpipe.export import forms, published
+from cleanpipe.export import folder, forms, order, published
 from cleanpipe.kernels.buffers import text_buffers
+from cleanpipe.kernels.hashing import hash_texts
 
+PROOF = "export.json"
+PLACES = "train.docs.parquet"
 ORDERS = ("shuffle", "stored")
-CHUNK = 1 << 20
-"""Tokens that are gathered before they are written: 4 MB."""
-Ids = npt.NDArray[np.uint32]
-Keys = npt.NDArray[np.uint64]
+FILE_TOKENS = 100_000_000
+ROWS_AT_ONCE = 65_536
+Tell = Callable[[str, int, int], None]
+PLACE = pa.schema(
+    [
+        ("token_start", pa.int64()),
+        ("token_end", pa.int64()),
+        ("id", pa.large_string()),
+        ("copy", pa.int64()),
+        ("part", pa.large_string()),
+        ("row", pa.int64()),
+        ("source", pa.large_string()),
+        ("lang", pa.large_string()),
+    ]
+)
+"""The table of places: a row a document, in the order of the tokens. Its tokens are those from
+token_start to token_end, of all token files one after another; the last one ends the document."""
 
 
 def export(
-    output: Path, to: Path, *, form: str, tokens: str, end: str, order: str, seed: int
+    output: Path,
+    to: Path,
+    *,
+    tokens: str,
+    form: str = "nanogpt",
+    end: str = "<|endoftext|>",
+    arranged: str = "shuffle",
+    seed: int = 0,
+    file_tokens: int = FILE_TOKENS,
+    tell: Tell = lambda *_: None,
 ) -> dict[str, Any]:
     """Write the current corpus of `output` into the folder `to`; what export.json says.
 
     Errors: RecipeError for an unknown format, order or end token, or ids that the format cannot
-    hold; InputError where nothing is published or a part was changed.
+    hold; InputError where nothing is published, or no document, or a part was changed; OutputError
+    where `to` holds something that is no export; LockedError while another export writes it.
     """
-    for name, value, known in (("format", form, forms.FORMS), ("order", order, ORDERS)):
+    for name, value, known in (("format", form, forms.FORMS), ("order", arranged, ORDERS)):
         if value not in known:
             raise RecipeError(f"--{name} {value} is unknown; expected {', '.join(known)}")
     if not 0 <= seed < 1 << 64:
         raise RecipeError(f"--seed {seed}: expected 0 to 2^64 - 1")
+    if not 1 <= file_tokens <= forms.LLMC_MOST:
+        raise RecipeError(f"--file-tokens {file_tokens}: expected 1 to {forms.LLMC_MOST:,}")
     library = tokenizer.loaded(tokens)
     end_id = library.token_to_id(end)
     if end_id is None:
         raise RecipeError(f"--end {end}: {tokens} has no such token; name one that it has")
     vocabulary = max(library.get_vocab().values()) + 1
-    forms.token_type(form, vocabulary)
+    kind = forms.token_type(form, vocabulary)
     manifest = published.manifest_of(output)
-    to.mkdir(parents=True, exist_ok=True)
-    store.remove_leftovers(to)
-    (to / "export.json").unlink(missing_ok=True)
-    scratch = to / f"{store.TEMPORARY}tokens-0-{secrets.token_hex(4)}"
-    try:
-        table, lengths = _tokenized(output, manifest, tokens, end_id, scratch)
-        starts = np.cumsum(lengths) - lengths
+    with folder.replaced(to, PROOF) as new:
+        scratch = new / "tokens"
+        table, lengths = _tokenized(output, manifest, tokens, end_id, scratch, tell)
         rows = np.arange(len(lengths))
-        if order == "shuffle":
-            rows = np.argsort(scrambled(len(lengths), seed), kind="stable")
-        chunks = _reader(scratch, starts[rows], lengths[rows])
-        files = forms.write(form, to, chunks, lengths[rows], vocabulary)
-    finally:
-        scratch.unlink(missing_ok=True)
-    files.append(_write_places(to / "train.docs.parquet", table.take(rows), lengths[rows]))
-    said = {
-        "version": 1,
-        "format": form,
-        "corpus": {"manifest": manifest["number"], "run": manifest["run"]},
-        "tokenizer": {"name": Path(tokens).name, "xxh3_128": store.file_hash(Path(tokens))},
-        "vocabulary": vocabulary,
-        "end_of_document": {"token": end, "id": end_id, "policy": "after each document"},
-        "order": order,
-        "seed": seed if order == "shuffle" else None,
-        "documents": len(lengths),
-        "tokens": int(lengths.sum()),
-        "files": files,
-    }
-    store.write_json(to / "export.json", said)
+        if arranged == "shuffle":
+            rows = order.shuffled(pl.DataFrame(table.select(list(order.NAMES))), seed)
+        starts = (np.cumsum(lengths) - lengths)[rows]
+        stream = forms.Stream(np.memmap(scratch, np.uint32, "r"), starts, lengths[rows])
+        files = forms.write(form, new, stream, table["id"].take(rows), kind, file_tokens)
+        del stream
+        scratch.unlink()
+        tables = _places(table, rows, lengths[rows])
+        files.append(store.write_table(new / PLACES, tables, PLACE))
+        said = {
+            "version": 1,
+            "format": form,
+            "corpus": {"manifest": manifest["number"], "run": manifest["run"]},
+            "tokenizer": {"name": Path(tokens).name, "xxh3_128": store.file_hash(Path(tokens))},
+            "vocabulary": vocabulary,
+            "end_of_document": {"token": end, "id": end_id, "policy": "after each document"},
+            "order": arranged,
+            "seed": None if arranged == "stored" else seed,
+            "documents": len(lengths),
+            "tokens": int(lengths.sum()),
+            "files": files,
+        }
+        store.write_json(new / PROOF, said)
     return said
 
 
-def scrambled(count: int, seed: int) -> Keys:
-    """A 64-bit key for each place, all different: splitmix64 from a start that the seed chooses.
-
-    >>> len(set(scrambled(1000, 7).tolist()))
-    1000
-    """
-
-    def mixed(keys: Keys) -> Keys:
-        keys = (keys ^ (keys >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        keys = (keys ^ (keys >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return keys ^ (keys >> np.uint64(31))
-
-    step = np.uint64(0x9E3779B97F4A7C15)
-    start = mixed(np.array([seed], np.uint64) + step)
-    return mixed(start + (np.arange(count, dtype=np.uint64) + np.uint64(1)) * step)
-
-
 def _tokenized(
-    output: Path, manifest: store.Record, tokens: str, end_id: int, scratch: Path
+    output: Path, manifest: store.Record, tokens: str, end_id: int, scratch: Path, tell: Tell
 ) -> tuple[pa.Table, forms.Lengths]:
     """Write all tokens in stored order; the documents, and how many tokens each has."""
-    tables, lengths = [], [np.zeros(0, np.int64)]
+    tables, lengths = [], []
+    total = sum(part["rows"] for part in manifest["parts"])
+    done = 0
     with scratch.open("xb") as file:
-        scratch.chmod(0o600)
         for table in published.documents(output, manifest):
-            texts = table["text"].combine_chunks().fill_null("")
-            places, ids = tokenizer.encode(tokens, *text_buffers(texts))
+            tell("tokenize", done, total)
+            offsets, data = text_buffers(table["text"].combine_chunks().fill_null(""))
+            places, ids = tokenizer.encode(tokens, offsets, data)
             file.write(np.insert(ids, places[1:], end_id).astype(np.uint32).tobytes())
             lengths.append(np.diff(places) + 1)
-            tables.append(table.drop_columns(["text"]))
-    if not tables:
-        raise RecipeError(f"{output}: the published corpus has no documents to export")
-    return pa.concat_tables(tables).combine_chunks(), np.concatenate(lengths)
+            low, high = hash_texts(offsets, data, np.uint64(0))
+            known = table.drop_columns(["text"]).append_column("text_lo", pa.array(low))
+            tables.append(known.append_column("text_hi", pa.array(high)))
+            done += table.num_rows
+    if not done:
+        raise published.nothing(output)
+    tell("tokenize", done, total)
+    return pa.concat_tables(tables).unify_dictionaries(), np.concatenate(lengths)
 
 
-def _reader(scratch: Path, starts: forms.Lengths, lengths: forms.Lengths) -> forms.Chunks:
-    """The tokens in final order; pieces of at most CHUNK tokens, however long a document is."""
-
-    def chunks() -> Iterator[Ids]:
-        stored = np.memmap(scratch, np.uint32, "r")
-        held: list[Ids] = []
-        size = 0
-        for start, length in zip(starts.tolist(), lengths.tolist(), strict=True):
-            for at in range(start, start + length, CHUNK):
-                piece = np.asarray(stored[at : min(at + CHUNK, start + length)])
-                held.append(piece)
-                size += len(piece)
-                if size >= CHUNK:
-                    yield np.concatenate(held)
-                    held, size = [], 0
-        if held:
-            yield np.concatenate(held)
-
-    return chunks
-
-
-def _write_places(path: Path, documents: pa.Table, lengths: forms.Lengths) -> store.Record:
+def _places(table: pa.Table, rows: order.Rows, lengths: forms.Lengths) -> Iterator[pa.Table]:
     ends = np.cumsum(lengths)
-    table = documents.add_column(0, "token_start", pa.array(ends - lengths, pa.int64()))
-    table = table.add_column(1, "token_end", pa.array(ends, pa.int64()))
-    return store.write_table(path, [table], table.schema)
+    for first in range(0, len(rows), ROWS_AT_ONCE):
+        own = slice(first, first + ROWS_AT_ONCE)
+        taken = table.take(rows[own])
+        bounds = [pa.array(ends[own] - lengths[own]), pa.array(ends[own])]
+        columns = [*bounds, *(taken[name] for name in PLACE.names[2:])]
+        yield pa.table([c.cast(k) for c, k in zip(columns, PLACE.types, strict=True)], PLACE)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -31,8 +32,16 @@ def manifest_of(output: Path) -> store.Record:
     return manifest
 
 
+def nothing(output: Path) -> InputError:
+    """The error of a publication without a document."""
+    return InputError(
+        f"{output} has published no document, so there is nothing to export; `cleanpipe report` "
+        "says what dropped them"
+    )
+
+
 def documents(output: Path, manifest: store.Record) -> Iterator[pa.Table]:
-    """Tables of at most 1,000 rows: id, part, row, source, lang, text; part by its path."""
+    """Tables of at most 1,000 rows: id, copy, part, row, source, lang, text; part by its path."""
     for part in manifest["parts"]:
         row = 0
         for table in _tables(output / part["path"]):
@@ -53,7 +62,7 @@ def _tables(path: Path) -> Iterator[pa.Table]:
                     yield whole.slice(start, ROWS)
     else:
         for lines in _batched(store.read_lines(path)):
-            names = ("id", "text", *CARRIED)
+            names = ("id", "copy", "text", *CARRIED)
             yield pa.table({n: [line.get(n) for line in lines] for n in names})
 
 
@@ -69,17 +78,17 @@ def _batched(lines: Iterator[store.Record]) -> Iterator[list[store.Record]]:
 
 
 def _chosen(table: pa.Table, part: str, first: int) -> pa.Table:
-    count = table.num_rows
-    columns = {
-        "id": table["id"].cast(pa.large_string()),
-        "part": pa.array([part] * count, pa.large_string()),
-        "row": pa.array(range(first, first + count), pa.int64()),
-    }
-    for name in CARRIED:
-        here = name in table.column_names
-        values = table[name] if here else pa.nulls(count)
-        columns[name] = values.cast(pa.large_string())
     if "text" not in table.column_names:
         raise InputError(f"{part} has no column text; it has {', '.join(table.column_names)}")
-    columns["text"] = table["text"].cast(pa.large_string())
-    return pa.table(columns)
+    count = table.num_rows
+    few = pa.dictionary(pa.int32(), pa.large_string())
+    columns = {
+        "id": table["id"].cast(pa.large_string()),
+        "copy": table["copy"].cast(pa.int64()),
+        "part": pa.repeat(pa.scalar(part, pa.large_string()), count).dictionary_encode(),
+        "row": pa.array(np.arange(first, first + count)),
+    }
+    for name in CARRIED:
+        values = table[name] if name in table.column_names else pa.nulls(count)
+        columns[name] = values.cast(pa.large_string()).dictionary_encode().cast(few)
+    return pa.table({**columns, "text": table["text"].cast(pa.large_string())})

@@ -3,11 +3,13 @@
 The readers here are written from the formats' facts, not taken from the trainers.
 """
 
+import doctest
 import hashlib
 import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import orjson
@@ -299,3 +301,19 @@ def test_the_verb_writes_and_prints(output, tokens, tmp_path):
         [*line, "--tokens", tokens, "--format", "llmc", "--json"], capture_output=True, check=True
     )
     assert orjson.loads(done.stdout) == orjson.loads((tmp_path / "to" / "export.json").read_bytes())
+
+
+def test_the_page_shows_what_happens(output, tokens, tmp_path, monkeypatch, capsys):
+    """The command of docs/export.md prints what stands below it, and the program runs after it."""
+    page = (Path(__file__).parents[1] / "docs" / "export.md").read_text(encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    Path("clean").symlink_to(output)
+    Path("tokenizer.json").symlink_to(tokens)
+    command, _, wanted = page.partition("```console\n$ ")[2].partition("```")[0].partition("\n")
+    words = [sys.executable, "-m", "cleanpipe.cli", *command.split()[1:]]
+    done = subprocess.run(words, capture_output=True, check=True, text=True)
+    assert doctest.OutputChecker().check_output(wanted, done.stdout, doctest.ELLIPSIS)
+    exec(page.partition("```python\n")[2].partition("```")[0], {})  # noqa: S102 - our own page
+    table = places(Path("tokens"))
+    shown = table.filter(pl.col("token_start") <= 5_000)["id"][-1]
+    assert capsys.readouterr().out.startswith(shown)

@@ -4,9 +4,10 @@ Every choice comes from the document's key and the number of the copy: the same 
 give the same result on any machine, in any part, whatever stands beside it.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal, Self
+import functools
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Literal, Self, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -14,15 +15,15 @@ import polars as pl
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from cleanpipe.kernels.buffers import text_buffers
-from cleanpipe.kernels.jaccard import intersection, shingle_sets
-from cleanpipe.kernels.tokens import PUBLIC_INIT, PUBLIC_MULTIPLIER
+from cleanpipe import infill, rewording
+from cleanpipe.kernels.hashing import mix_arrays
+from cleanpipe.likeness import changed_share, similarity
 from cleanpipe.rearrange import (
     crop,
-    draws,
     mixed,
     paragraph_drop,
     paragraph_shuffle,
+    sentence_drop,
     sentence_shuffle,
     word_delete,
     word_swap,
@@ -31,15 +32,43 @@ from cleanpipe.rearrange import (
 Operation = Literal[
     "fim",
     "sentence_shuffle",
+    "sentence_drop",
     "paragraph_shuffle",
     "paragraph_drop",
     "crop",
     "word_swap",
     "word_delete",
+    "synonyms",
+    "case",
+    "punctuation",
 ]
 
 TRIES = 4
-SHINGLE = 5
+ORIGINALS = 0x6F726967696E616C
+"""Separates the chance that an original is augmented from that of its copies."""
+
+MAKE: dict[str, Callable[[str, int], str | None]] = {
+    "sentence_shuffle": sentence_shuffle,
+    "sentence_drop": sentence_drop,
+    "paragraph_shuffle": paragraph_shuffle,
+    "paragraph_drop": paragraph_drop,
+    "crop": crop,
+    "word_swap": word_swap,
+    "word_delete": word_delete,
+    "case": rewording.case,
+    "punctuation": rewording.punctuation,
+}
+LEAST: dict[str, float] = {
+    **dict.fromkeys(get_args(Operation), 0.0),
+    "sentence_drop": 0.5,
+    "paragraph_drop": 0.5,
+    "crop": 0.4,
+    "case": 1.0,
+    "punctuation": 1.0,
+}
+"""The least similarity to its parent that a copy may have, by operation, unless the recipe says so.
+Words are folded, so that other case and other quotes leave every shingle as it was. What only moves
+text, or touches one word in ten, is bound by that: short sentences keep no five words together."""
 
 ROW_SCHEMA = {
     "id": pl.String,
@@ -49,17 +78,27 @@ ROW_SCHEMA = {
     "changed_share": pl.Float64,
     "similarity": pl.Float64,
     "outcome": pl.String,
+    "reason": pl.String,
 }
+Fails = Callable[[pa.LargeStringArray, npt.NDArray[np.int64]], Sequence[str | None]]
+"""The first rule of the filter that each text fails, or None, given the rows of their parents."""
 
 
-MAKE: dict[str, Callable[[str, int], str | None]] = {
-    "sentence_shuffle": sentence_shuffle,
-    "paragraph_shuffle": paragraph_shuffle,
-    "paragraph_drop": paragraph_drop,
-    "crop": crop,
-    "word_swap": word_swap,
-    "word_delete": word_delete,
-}
+class Alike(BaseModel):
+    """How similar a copy may be to its parent, both ends included."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    low: Annotated[float, Field(ge=0, le=1)] = 0
+    """The least: below it too little of the parent is left."""
+    high: Annotated[float, Field(ge=0, le=1)] = 1
+    """The most: above it the copy is nearly a repeat."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.low > self.high:
+            raise ValueError(f"low {self.low:g} is above high {self.high:g}: no copy could pass")
+        return self
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,9 +111,11 @@ class Augmented:
     """One value for every copy asked for: whether it is among `texts`."""
     rows: pl.DataFrame
     """One row for every copy asked for. operations, seed, changed_share and similarity are null
-    where outcome is `left_out`. changed_share: the share of the longer text's positions at which
-    the two texts do not hold the same character. similarity: Jaccard of the sets of word 5-grams
-    of copy and parent; null for `fim`, whose sentinels are no words of a language."""
+    where outcome is `left_out`; then reason says why its last try was not taken: `nothing_to_do`,
+    `repeated` (equal to its parent or a sibling), `similarity`, or the filter's rule as
+    `filter.RULE`. changed_share: the share of the longer text's positions at which the two texts do
+    not hold the same character. similarity: Jaccard of the sets of word 5-grams of copy and
+    parent; null for `fim`, whose sentinels are no words of a language."""
 
 
 @dataclass(frozen=True)
@@ -82,14 +123,28 @@ class _Made:
     operation: Operation
     seed: int
     text: str
+    alike: float | None
+    """Its similarity to its parent, where that means something."""
+
+
+@dataclass
+class _Asked:
+    """One document of a batch, while its copies are made one after the other."""
+
+    text: str
+    key: int
+    copy: int
+    there: set[str] = field(default_factory=set)
+    made: _Made | None = None
+    reason: str = "nothing_to_do"
 
 
 class Augment(BaseModel):
     """What makes an extra copy differ from its original.
 
     For each copy chance picks an operation; where it cannot apply, or gives a text that is there
-    already, the next of the list is tried, then the next seed, four in all; then the copy is left
-    out, with its row.
+    already or not similar enough, the next of the list is tried; where the copy fails the recipe's
+    filter, the next seed, four in all; then the copy is left out, with its row.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
@@ -97,14 +152,31 @@ class Augment(BaseModel):
     operations: tuple[Operation, ...] = Field(min_length=1)
     """`fim` moves a middle to the end behind sentinels (Bavarian et al. 2022): it teaches infilling
     and needs a tokenizer that knows the sentinels. `sentence_shuffle` permutes the sentences within
-    each paragraph: every sentence stays true, the thread between them is lost. `paragraph_shuffle`
-    permutes paragraphs, which keeps the thread within each. `paragraph_drop` takes one paragraph
-    in ten out, at least one; `crop` keeps a run of at least half of the sentences. `word_swap` and
-    `word_delete` touch one word in ten (Wei and Zou 2019), with its case and punctuation: they
-    break grammar, and find nothing to do in scripts that put no spaces between words."""
-    min_similarity: float = Field(default=0, ge=0, le=1)
-    """A copy whose similarity to its parent is below is tried again, then left out: the Jaccard
-    similarity of their sets of word 5-grams. Not asked of `fim`, which loses nothing."""
+    each paragraph: every sentence stays true, the thread between them is lost; `sentence_drop`
+    takes one in ten out. `paragraph_shuffle` permutes paragraphs, which keeps the thread within
+    each; `paragraph_drop` takes one in ten out; `crop` keeps a run of at least half of the
+    sentences. `word_swap` and `word_delete` touch one word in ten (Wei and Zou 2019), with its case
+    and punctuation: they break grammar, and find nothing to do in scripts that put no spaces
+    between words. `synonyms` puts another word of `wordnet` for one word in ten. `case` makes all
+    letters small, or those of one paragraph in ten capital; `punctuation` trades the typewriter's
+    quotes, dashes and dots for the printer's: nothing for code. Drops take one at least."""
+    similarity: dict[Operation, Alike] = Field(default_factory=dict)
+    """Alike on the similarity of a copy to its parent, by operation, such as `{crop: {low: 0.5}}`:
+    the Jaccard similarity of their sets of word 5-grams, exact. Left out: at least 0.5 for the
+    drops, 0.4 for `crop`, 1 for `case` and `punctuation`. `fim`, which loses nothing, has none."""
+    originals: float = Field(default=0, ge=0, le=1)
+    """The share of originals that are augmented, too, in place: 0.5 with `fim` is what trainers of
+    code models use. One that no operation can change is written as it is."""
+    max_share: float = Field(default=1, gt=0, le=1)
+    """The most of the output that may be augmented text, in balance's unit: copies beyond it are
+    not asked for, those of the largest hashes first, and an alert says so. Half is what Maini et
+    al. 2024 train on."""
+    held_out: Annotated[str, Field(min_length=1)] | None = None
+    """A column of true and false: a document that is true there is never augmented, and gets no
+    extra copy. Null is false."""
+    wordnet: Annotated[str, Field(min_length=1)] | None = None
+    """A folder of WordNet's database files (index.noun, data.noun, ...), from the recipe's folder;
+    `synonyms` takes words of one part of speech only, in their most frequent sense."""
     fim_prefix: str = Field(default="<|fim_prefix|>", min_length=1)
     """Stands before the text before the middle."""
     fim_suffix: str = Field(default="<|fim_suffix|>", min_length=1)
@@ -124,9 +196,31 @@ class Augment(BaseModel):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _options_fit(self) -> Self:
+        if ("synonyms" in self.operations) != (self.wordnet is not None):
+            move = "set wordnet" if self.wordnet is None else "add synonyms to operations"
+            raise ValueError(f"synonyms and wordnet need each other: {move}, or leave both out")
+        if "fim" in self.similarity:
+            raise ValueError("similarity bounds fim, which loses nothing: take it out")
+        unused = [name for name in self.similarity if name not in self.operations]
+        if unused:
+            raise ValueError(f"similarity bounds {unused[0]}, which operations do not name")
+        if self.originals > self.max_share:
+            raise ValueError(
+                f"originals {self.originals:g} is above max_share {self.max_share:g}: lower it"
+            )
+        return self
+
     @property
     def _sentinels(self) -> tuple[str, str, str]:
         return self.fim_prefix, self.fim_suffix, self.fim_middle
+
+    def takes_original(self, keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
+        """Which originals are augmented: their share is `originals`, by their keys of chance."""
+        chance = mix_arrays(keys, np.full(len(keys), ORIGINALS, np.uint64))
+        found: npt.NDArray[np.bool_] = chance.astype(np.float64) < self.originals * 2.0**64
+        return found
 
     def augment(
         self,
@@ -134,12 +228,14 @@ class Augment(BaseModel):
         ids: Sequence[str],
         copies: npt.NDArray[np.int32],
         keys: npt.NDArray[np.uint64],
+        fails: Fails | None = None,
     ) -> Augmented:
-        """Make the extra copies of a batch: row i asks for copy `copies[i]` of `texts[i]`.
+        """Make a batch of copies: row i asks for copy `copies[i]` of `texts[i]`; 0: the original.
 
         `keys` are the documents' keys of chance; the chance of a copy is mix(key, copy). A copy is
         never equal to its parent nor to a sibling: those before it are made again, wherever they
-        are written, so copy n costs n times copy 1. Raises ValueError for copy 0, the original.
+        are written, so copy n costs n times copy 1. A text that `fails` gives a rule for is not
+        taken. Raises ValueError for a copy below 0.
 
         >>> text = pa.array(["One came. Two went. Three stayed."], pa.large_string())
         >>> made = Augment(operations=("sentence_shuffle",)).augment(
@@ -150,20 +246,26 @@ class Augment(BaseModel):
         >>> made.rows.select("id", "copy", "operations", "outcome").rows()
         [('a', 1, 'sentence_shuffle', 'written')]
         """
-        if len(copies) and int(copies.min()) < 1:
-            raise ValueError(
-                f"copy {int(copies.min())} was asked for: expected 1 or more, 0 is the original"
+        if len(copies) and int(copies.min()) < 0:
+            raise ValueError(f"copy {int(copies.min())} was asked for: expected 0 or more")
+        asked = [
+            _Asked(text, key, copy, {text})
+            for text, key, copy in zip(
+                texts.to_pylist(), keys.tolist(), copies.tolist(), strict=True
             )
-        made_texts: list[str] = []
-        rows: list[dict[str, object]] = []
-        for text, name, copy, key in zip(
-            texts.to_pylist(), ids, copies.tolist(), keys.tolist(), strict=True
-        ):
-            made = self._nth_copy(text, key, copy)
-            rows.append({"id": name, "copy": copy} | _described(text, made))
-            if made is not None:
-                made_texts.append(made.text)
+        ]
+        starts = np.where(self.takes_original(keys), 0, 1)
+        starts[copies == 0] = 0
+        for number in range(int(copies.max(initial=0)) + 1):
+            self._make(
+                number, asked, np.flatnonzero((starts <= number) & (copies >= number)), fails
+            )
+        rows = [
+            {"id": name, "copy": one.copy} | _described(one)
+            for name, one in zip(ids, asked, strict=True)
+        ]
         table = pl.DataFrame(rows, schema=ROW_SCHEMA)
+        made_texts = [one.made.text for one in asked if one.made is not None]
         return Augmented(
             texts=pa.array(made_texts, pa.large_string()),
             written=(table["outcome"] == "written").to_numpy(),
@@ -177,92 +279,105 @@ class Augment(BaseModel):
         >>> augment.invert_fim("<|fim_prefix|>to <|fim_suffix|> or not<|fim_middle|>be")
         'to be or not'
         """
-        start, prefix_and_rest, rest = text.partition(self.fim_prefix)
-        prefix, suffix_mark, rest = rest.partition(self.fim_suffix)
-        suffix, middle_mark, middle = rest.partition(self.fim_middle)
-        if start or not (prefix_and_rest and suffix_mark and middle_mark):
-            raise ValueError(
-                f"{text[:40]!r} is no fim text: expected {self.fim_prefix}, then "
-                f"{self.fim_suffix}, then {self.fim_middle}"
-            )
-        return prefix + middle + suffix
+        return infill.invert(text, self._sentinels)
 
-    def _nth_copy(self, text: str, key: int, copy: int) -> _Made | None:
-        there = {text}
-        made = None
-        for number in range(1, copy + 1):
-            made = self._one_copy(text, mixed(key, number), there)
-            if made is not None:
-                there.add(made.text)
-        return made
-
-    def _one_copy(self, text: str, chance: int, there: set[str]) -> _Made | None:
+    def _make(
+        self, number: int, asked: Sequence[_Asked], rows: npt.NDArray[np.int64], fails: Fails | None
+    ) -> None:
+        """Make the copy of this number of each of these rows, try after try, all rows at a time."""
+        for row in rows:
+            asked[row].made, asked[row].reason = None, "nothing_to_do"
+        left = rows.tolist()
         for attempt in range(TRIES):
-            seed = mixed(chance, attempt)
-            first = seed % len(self.operations)
-            for operation in self.operations[first:] + self.operations[:first]:
-                made = self._fim(text, seed) if operation == "fim" else MAKE[operation](text, seed)
-                if made is None or made in there:
-                    continue
-                if operation == "fim" or self._is_near_enough(text, made):
-                    return _Made(operation, seed, made)
+            tried = {row: self._try(asked[row], number, attempt) for row in left}
+            found = {row: made for row, made in tried.items() if made is not None}
+            for row, rule in zip(found, _refused(found, fails), strict=True):
+                one = asked[row]
+                if rule is None:
+                    one.made = found[row]
+                    one.there.add(found[row].text)
+                else:
+                    one.reason = f"filter.{rule}"
+            left = [row for row in left if asked[row].made is None]
+
+    def _try(self, one: _Asked, number: int, attempt: int) -> _Made | None:
+        seed = mixed(mixed(one.key, number), attempt)
+        first = seed % len(self.operations)
+        for operation in self.operations[first:] + self.operations[:first]:
+            made = self._made(operation, one.text, seed)
+            if made is None:
+                continue
+            if made in one.there:
+                one.reason = "repeated"
+                continue
+            alike = None if operation == "fim" else similarity(one.text, made)
+            bounds = self.similarity.get(operation, _usual(operation))
+            if alike is None or bounds.low <= alike <= bounds.high:
+                return _Made(operation, seed, made, alike)
+            one.reason = "similarity"
         return None
 
-    def _is_near_enough(self, text: str, made: str) -> bool:
-        return not self.min_similarity or similarity(text, made) >= self.min_similarity
+    def _made(self, operation: Operation, text: str, seed: int) -> str | None:
+        if operation == "fim":
+            return infill.fim(text, seed, self._sentinels)
+        if operation == "synonyms":
+            return rewording.synonyms(text, seed, self._synonyms())
+        return MAKE[operation](text, seed)
 
-    def _fim(self, text: str, seed: int) -> str | None:
-        """Two cuts between characters, then prefix-suffix-middle or suffix-prefix-middle.
-
-        The second is Bavarian et al.'s variant for training on both: the prefix moves behind the
-        middle's sentinel, so that one rule reads both orders back.
-        """
-        if not text or any(sentinel in text for sentinel in self._sentinels):
-            return None
-        order, first, second = draws(seed, 3).tolist()
-        low = first % (len(text) + 1)
-        high = second % len(text)
-        high += high >= low  # two different cuts, all pairs equally likely
-        low, high = min(low, high), max(low, high)
-        prefix, middle, suffix = text[:low], text[low:high], text[high:]
-        front, back = (prefix, middle) if order % 2 else ("", prefix + middle)
-        made = f"{self.fim_prefix}{front}{self.fim_suffix}{suffix}{self.fim_middle}{back}"
-        # A sentinel of one's own choice may arise where text and sentinel meet.
-        return made if self.invert_fim(made) == text else None
+    def _synonyms(self) -> rewording.Synonyms:
+        return rewording.wordnet(self.wordnet) if self.wordnet else {}
 
 
-def _described(text: str, made: _Made | None) -> dict[str, object]:
-    if made is None:
-        return {"outcome": "left_out"}
+@functools.cache
+def _usual(operation: str) -> Alike:
+    return Alike(low=LEAST[operation])
+
+
+def _refused(found: dict[int, _Made], fails: Fails | None) -> Iterable[str | None]:
+    """The rule that each of these candidates fails, or None."""
+    if fails is None or not found:
+        return [None] * len(found)
+    texts = pa.array([made.text for made in found.values()], pa.large_string())
+    return fails(texts, np.array([*found], np.int64))
+
+
+def _described(one: _Asked) -> dict[str, object]:
+    if one.made is None:
+        return {"outcome": "left_out", "reason": one.reason}
+    text, made = one.text, one.made
     return {
         "operations": made.operation,
         "seed": made.seed,
         "changed_share": changed_share(text, made.text),
-        "similarity": None if made.operation == "fim" else similarity(text, made.text),
+        "similarity": made.alike,
         "outcome": "written",
     }
 
 
-def changed_share(parent: str, child: str) -> float:
-    """The share of the longer text's positions that do not hold the same character in both.
+def within_share(
+    copies: npt.NDArray[np.int32],
+    sizes: npt.NDArray[np.int64],
+    chances: npt.NDArray[np.uint64],
+    share: float,
+    originals: float = 0,
+) -> npt.NDArray[np.int32]:
+    """The copies, of which extra ones go until augmented text is at most this share of the output.
 
-    >>> changed_share("abcd", "abdc"), changed_share("ab", "abcd"), changed_share("", "")
-    (0.5, 0.5, 0.0)
+    `sizes` are the documents', in any unit; `originals` is the share of these that are augmented.
+    The extra copies of the largest hashes go.
+
+    >>> three = np.full(4, 3, np.int32)
+    >>> within_share(three, np.full(4, 10), np.arange(4, dtype=np.uint64), 0.5).sum()
+    np.int32(8)
     """
-    one, other = (np.frombuffer(text.encode("utf-32-le"), "<u4") for text in (parent, child))
-    longer, shorter = max(len(one), len(other)), min(len(one), len(other))
-    same = int(np.count_nonzero(one[:shorter] == other[:shorter]))
-    return (longer - same) / longer if longer else 0.0
-
-
-def similarity(parent: str, child: str) -> float:
-    """The Jaccard similarity of the two sets of word 5-grams; a shorter text is one shingle.
-
-    >>> similarity("a b c d e f", "A b, c d e!")
-    0.5
-    """
-    array = pa.array([parent, child], pa.large_string())
-    ends, hashes = shingle_sets(*text_buffers(array), SHINGLE, PUBLIC_INIT, PUBLIC_MULTIPLIER)
-    one, other = hashes[: ends[1]], hashes[ends[1] :]
-    both = int(intersection(one, other, 0))
-    return both / (len(one) + len(other) - both)
+    once = int(sizes[copies > 0].sum())
+    most = once * (share - originals) / (1 - share) if share < 1 else np.inf
+    extra = np.repeat(np.arange(len(copies)), np.maximum(copies - 1, 0))
+    if sizes[extra].sum() <= most:
+        return copies
+    number = np.arange(len(extra)) - np.searchsorted(extra, extra)
+    order = np.argsort(mix_arrays(chances[extra], number.astype(np.uint64)), kind="stable")
+    inside = extra[order[np.cumsum(sizes[extra[order]]) <= most]]
+    kept: npt.NDArray[np.int32] = (copies > 0).astype(np.int32)
+    np.add.at(kept, inside, 1)
+    return kept

@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from cleanpipe import grouping
+from cleanpipe.augment import within_share
 from cleanpipe.balance import CLUSTER_SIZE, Balance
 from cleanpipe.dedup import Rows
 from cleanpipe.documents import Documents, chance
@@ -169,6 +171,7 @@ class Decisions:
         self.copies = self.alive.astype(np.int32)
         self.groups = pl.DataFrame()
         self.nowhere: list[str] = []
+        self.not_augmented: dict[str, int] = {}
         """Columns of `balance.by` that no document has a value in."""
 
     @property
@@ -283,7 +286,7 @@ class Decisions:
             takes_part &= inside
         left, table = rows[takes_part], table.filter(pl.Series(takes_part))
         try:
-            copies = balance.copies(table)
+            copies = self._augmentable(table, balance.copies(table))
             self.groups = balance.report(table, copies)
         except ValueError as error:
             raise RecipeError(f"balance: {error}") from error
@@ -293,13 +296,53 @@ class Decisions:
         added = int(np.maximum(copies - 1, 0).sum())
         return {"dropped": len(rows) - written, "left": written, "added": added}
 
+    def left_out(self, copies: pl.DataFrame) -> None:
+        """Take copies that were left out, (shard, row, len), from what groups achieve."""
+        if self.recipe.balance is None or copies.is_empty():
+            return
+        nowhere = self.nowhere
+        table = self._weighed(self.recipe.balance)
+        self.nowhere = nowhere
+        written = self.copies.copy()
+        for place, own in self.documents.slices():
+            known = self.documents.block(place, ("shard", "row"))
+            missing = known.join(copies, on=["shard", "row"], how="left", maintain_order="left")
+            written[own] -= missing["len"].fill_null(0).cast(pl.Int32).to_numpy()
+        names = pl.DataFrame({"group": self.groups["group"]}).with_row_index("code")
+        codes = table.join(names, on="group", how="left", maintain_order="left")["code"]
+        self.groups = grouping.achieved(
+            self.groups,
+            codes.cast(pl.Int64).to_numpy(),
+            table["size"].to_numpy(),
+            written[np.flatnonzero(self.alive)],
+        )
+
+    def _augmentable(
+        self, table: pl.DataFrame, copies: npt.NDArray[np.int32]
+    ) -> npt.NDArray[np.int32]:
+        """The copies without those that `augment` may not make."""
+        augment = self.recipe.augment
+        if augment is None:
+            return copies
+        allowed = copies
+        if augment.held_out is not None:
+            allowed = np.where(table["held_out"].to_numpy(), np.minimum(copies, 1), copies)
+            self.not_augmented["held_out"] = int((copies - allowed).sum())
+        sizes, chances = table["size"].to_numpy(), table["chance"].to_numpy()
+        bound = within_share(allowed, sizes, chances, augment.max_share, augment.originals)
+        self.not_augmented["max_share"] = int((allowed - bound).sum())
+        return bound
+
     def _weighed(self, balance: Balance) -> pl.DataFrame:
         """What balance goes by, of the documents that are left; the columns are its methods'."""
         sizes, roots = self._clusters() if balance.needs_clusters() else (None, None)
         nulls = dict.fromkeys(balance.names(), 0)
+        augment = self.recipe.augment
+        held_out = (augment.held_out,) if augment and augment.held_out else ()
         frames = []
         for place, own in self.documents.slices():
-            table = self.documents.block(place, (*balance.columns(), "given", "text_lo"))
+            names = (*balance.columns(), *held_out, "given", "text_lo")
+            table = self.documents.block(place, names)
             drawn = [pl.Series("chance", chance(table, self.documents.seed, "balance"))]
             if balance.caps.domain is not None:
                 drawn.append(domains(table[balance.caps.url].cast(pl.String)))
@@ -308,6 +351,7 @@ class Decisions:
                 drawn.append(pl.Series("cluster", roots[own]))
                 drawn.append(pl.Series("is_best", roots[own] == np.arange(own.start, own.stop)))
                 drawn.append(pl.Series("repeats", balance.repeats(sizes[own])))
+            drawn += [table[name].fill_null(value=False).alias("held_out") for name in held_out]
             alive = pl.Series(self.alive[own])
             for name in nulls:
                 nulls[name] += table[name].filter(alive).null_count()

@@ -34,6 +34,9 @@ REPORT_SCHEMA = {
     "next_costs": pl.Float64,
 }
 
+_MADE = ("achieved", "achieved_share", "epochs", "unique", "effective", "next_costs")
+_KINDS = {name: kind for name, kind in REPORT_SCHEMA.items() if name not in _MADE}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
@@ -107,32 +110,50 @@ def report(
     next_costs are: `Balance.report`.
     """
     documents = np.bincount(codes, minlength=len(groups))
-    by_times: dict[int, list[tuple[int, int]]] = {}
+    rows = [
+        {
+            "group": name,
+            "documents": int(documents[code]),
+            "size": groups[name].size,
+            "asked_share": groups[name].asked_share,
+            "target": groups[name].target,
+            "needed_epochs": groups[name].needed_epochs,
+            "capped": groups[name].capped,
+            "held_by": groups[name].held_by,
+        }
+        for code, name in enumerate(sorted(groups))
+    ]
+    return achieved(pl.DataFrame(rows, schema=_KINDS), codes, sizes, copies)
+
+
+def achieved(
+    groups: pl.DataFrame,
+    codes: npt.NDArray[np.int64],
+    sizes: npt.NDArray[np.int64],
+    copies: npt.NDArray[np.int32],
+) -> pl.DataFrame:
+    """The groups' report with what these copies achieve; those without a copy may be missing."""
+    by_times: dict[int, list[tuple[int, int]]] = {code: [] for code in range(groups.height)}
     seen = pl.DataFrame({"code": codes, "times": copies, "size": sizes})
     for code, times, size in seen.group_by("code", "times").agg(pl.sum("size")).iter_rows():
-        by_times.setdefault(code, []).append((size, times))
-    achieved = allocation.group_totals(codes, sizes * copies, len(groups))
-    written = int(achieved.sum()) or 1
-    rows = []
-    for code, name in enumerate(sorted(groups)):
-        group, got = groups[name], int(achieved[code])
-        unique = sum(size for size, times in by_times[code] if times)
-        rows.append(
-            {
-                "group": name,
-                "documents": int(documents[code]),
-                "size": group.size,
-                "asked_share": group.asked_share,
-                "target": group.target,
-                "achieved": got,
-                "achieved_share": got / written,
-                "epochs": got / group.size if group.size else 0.0,
-                "needed_epochs": group.needed_epochs,
-                "capped": group.capped,
-                "held_by": group.held_by,
-                "unique": unique,
-                "effective": effective(by_times[code]),
-                "next_costs": round(cost_of_more(got / unique if unique else 0), 3),
-            }
-        )
-    return pl.DataFrame(rows, schema=REPORT_SCHEMA)
+        by_times[code].append((size, times))
+    got = allocation.group_totals(codes, sizes * copies, groups.height).tolist()
+    written = sum(got) or 1
+    unique = [sum(size for size, times in found if times) for found in by_times.values()]
+    return groups.with_columns(
+        achieved=pl.Series(got, dtype=pl.Int64),
+        achieved_share=pl.Series([one / written for one in got], dtype=pl.Float64),
+        epochs=pl.Series(
+            [one / size if size else 0.0 for one, size in zip(got, groups["size"], strict=True)],
+            dtype=pl.Float64,
+        ),
+        unique=pl.Series(unique, dtype=pl.Int64),
+        effective=pl.Series([effective(found) for found in by_times.values()], dtype=pl.Int64),
+        next_costs=pl.Series(
+            [
+                round(cost_of_more(one / once if once else 0), 3)
+                for one, once in zip(got, unique, strict=True)
+            ],
+            dtype=pl.Float64,
+        ),
+    ).select(list(REPORT_SCHEMA))

@@ -181,3 +181,10 @@ def measures_of(run: Path, shard: int, row: int) -> pl.DataFrame:
     place = (pl.col("shard") == shard) & (pl.col("row") == row)
     lines = pl.concat(frames, how="diagonal_relaxed").filter(place)
     return lines.select(pl.exclude("^band_.*$")).collect()
+
+
+def left_out(run: Path) -> pl.DataFrame:
+    """How many copies of each document (shard, row) were asked for and not written: `len`."""
+    table = pl.scan_parquet(run / "copies" / "*.parquet")
+    missing = table.filter((pl.col("outcome") == "left_out") & (pl.col("copy") > 0))
+    return missing.group_by("shard", "row").len().collect()

@@ -104,6 +104,7 @@ def count(
             "asked": sum(receipt["asked"] for receipt in receipts),
             "written": added,
             "bytes": sum(receipt["added_bytes"] for receipt in receipts),
+            "operations": _operations([row for one in receipts for row in one["operations"]]),
         },
     }
     known["diversity"] = diversity.summary(known)
@@ -119,6 +120,7 @@ def _alerts(duplicates: Mapping[str, Any], decisions: Decisions) -> Iterator[str
             f"balance.by: {name!r} is null in every document that was left, so that it makes no "
             f"groups{near}: name a column that has values"
         )
+    yield from _fewer_copies(decisions.not_augmented)
     crowd = duplicates.get("crowded")
     if crowd is not None:
         yield (
@@ -127,6 +129,26 @@ def _alerts(duplicates: Mapping[str, Any], decisions: Decisions) -> Iterator[str
             f"template. Each was compared with its {COMPARED} nearest representatives only; a rule "
             "against the template, or `cuts` of what its pages share, would let what differs decide"
         )
+
+
+def _fewer_copies(not_augmented: Mapping[str, int]) -> Iterator[str]:
+    if count := not_augmented.get("held_out"):
+        yield f"{count:,} extra copies of held-out documents were not asked for (augment.held_out)"
+    if count := not_augmented.get("max_share"):
+        yield (
+            f"{count:,} extra copies were not asked for: augment.max_share lets no more text be "
+            "augmented, and groups miss their targets by that"
+        )
+
+
+def _operations(rows: Sequence[Mapping[str, Any]]) -> list[store.Record]:
+    """What every part says of its copies, those of one operation, outcome and reason added."""
+    if not rows:
+        return []
+    keys = ("operations", "outcome", "reason")
+    table = pl.DataFrame(rows, schema_overrides=dict.fromkeys(keys, pl.String))
+    added = table.group_by(keys).agg(pl.sum("copies", "bytes", "changed_millionths"))
+    return added.sort(keys, nulls_last=True).to_dicts()
 
 
 def _sums(counts: Sequence[Mapping[str, int]]) -> dict[str, int]:

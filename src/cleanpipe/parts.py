@@ -13,7 +13,7 @@ from cleanpipe import scratch
 from cleanpipe.decide import Decisions
 from cleanpipe.dedup import Rows
 from cleanpipe.documents import chance
-from cleanpipe.write import plan_path
+from cleanpipe.write import inherited, plan_path
 
 
 def plan(decisions: Decisions) -> int:
@@ -73,7 +73,7 @@ def _pieces(
 def _described(decisions: Decisions, place: int) -> pl.DataFrame:
     """What pass 2 has to know of the documents of a block."""
     documents = decisions.documents
-    columns = decisions.recipe.output.columns
+    columns = (*decisions.recipe.output.columns, *inherited(decisions.recipe))
     names = dict.fromkeys(("shard", "row", "id", "bytes", "fixes", "text_lo", *columns))
     table = documents.block(place, (*names, "given"))
     key = pl.Series("key", chance(table, documents.seed, "augment"))

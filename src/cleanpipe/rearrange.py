@@ -129,14 +129,25 @@ def paragraph_drop(text: str, seed: int) -> str | None:
     return pieces[first] + "".join(pieces[place - 1] + pieces[place] for place in rest)
 
 
+def sentence_drop(text: str, seed: int) -> str | None:
+    """One sentence in ten goes, at least one, with the space before it; never the only one."""
+    spans = _all_sentences(text)
+    if len(spans) < 2:
+        return None
+    gone = _chosen(seed, len(spans), max(1, len(spans) // TOUCHED))
+    parts, end = [], 0
+    for number, (start, stop) in enumerate(spans):
+        if number not in gone:
+            continue
+        before = text[end:start]
+        parts.append(before.rstrip(" ") if number else before)
+        end = stop if number else _after_spaces(text, stop)
+    return "".join([*parts, text[end:]])
+
+
 def crop(text: str, seed: int) -> str | None:
     """A run of sentences with all that stands between them: at least half, never all."""
-    spans = []
-    start = 0
-    for place, piece in enumerate(BLANK_LINES.split(text)):
-        if place % 2 == 0:
-            spans += [(start + low, start + high) for low, high in sentence_spans(piece)]
-        start += len(piece)
+    spans = _all_sentences(text)
     if len(spans) < 2:
         return None
     how_many, where = draws(seed, 2).tolist()
@@ -182,6 +193,17 @@ def word_delete(text: str, seed: int) -> str | None:
             parts += [gap, text[start:stop]]
         end = stop
     return "".join([*parts, text[end:]])
+
+
+def _all_sentences(text: str) -> list[tuple[int, int]]:
+    """Where the sentences of all paragraphs are."""
+    spans = []
+    start = 0
+    for place, piece in enumerate(BLANK_LINES.split(text)):
+        if place % 2 == 0:
+            spans += [(start + low, start + high) for low, high in sentence_spans(piece)]
+        start += len(piece)
+    return spans
 
 
 def _paragraphs(text: str) -> tuple[list[str], list[int]]:

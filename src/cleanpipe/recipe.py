@@ -45,6 +45,8 @@ from cleanpipe.normalize import Normalize
 from cleanpipe.presets import files
 from cleanpipe.ranking import column_of
 from cleanpipe.recipe_tree import Node, Written
+from cleanpipe.rewording import wordnet, wordnet_files
+from cleanpipe.url_lists import content_hash
 
 Stage = Literal["filter", "dedup", "balance"]
 ORDERS: tuple[tuple[Stage, ...], ...] = (
@@ -213,11 +215,14 @@ class Recipe(BaseModel):
         return known
 
     def list_hashes(self) -> dict[str, str]:
-        """The hashes of the lists that rules go by, by path: a changed list is another run.
+        """The hashes of lists of addresses and words, by path: a changed list is another run.
 
         Errors: InputError for a list that cannot be read.
         """
-        return {} if self.filter.urls is None else self.filter.urls.list_hashes()
+        found = {} if self.filter.urls is None else self.filter.urls.list_hashes()
+        if self.augment is not None and self.augment.wordnet is not None:
+            found |= {path: content_hash(path) for path in wordnet_files(self.augment.wordnet)}
+        return found
 
     def dump(self) -> str:
         """The resolved recipe as YAML; `load` reads the same recipe from it."""
@@ -254,6 +259,8 @@ class Recipe(BaseModel):
         asked += [("dedup.near.keep", name) for name in self._keep()]
         if self.dedup is not None and self.dedup.column is not None:
             asked.append(("dedup.column", self.dedup.column.name))
+        if self.augment is not None and self.augment.held_out is not None:
+            asked.append(("augment.held_out", self.augment.held_out))
         given = {*self.measured(), "id"}  # every table has an id
         yield from ((option, name) for option, name in asked if name not in given)
 
@@ -288,6 +295,11 @@ class Recipe(BaseModel):
             if name not in known
         )
         self.refuse(self._clusters_balance_lacks())
+        if self.augment is not None and self.augment.wordnet is not None:
+            try:
+                wordnet(self.augment.wordnet)
+            except (OSError, ValueError) as error:
+                self.refuse([("augment.wordnet", str(error))])
 
     def _clusters_balance_lacks(self) -> Iterator[tuple[str, str]]:
         """Options of balance that go by near-duplicates, where these are not to be had."""
@@ -352,6 +364,13 @@ class Recipe(BaseModel):
         asked = self.balance.asks() if self.balance else ()
         wanted = [(f"balance.{option}", name) for option, name in asked]
         wanted += [("dedup.near.keep", name) for name in self._keep()]
+        if self.augment is not None and (held := self.augment.held_out) is not None:
+            wanted.append(("augment.held_out", held))
+            if held in known and known[held] not in {pl.Boolean(), pl.Null()}:
+                yield (
+                    "augment.held_out",
+                    f"{held!r} is a column of {known[held]}, not true or false",
+                )
         for option, name in wanted:
             if name not in known:
                 yield option, f"{name!r} is no measure and no column{did_you_mean(name, known)}"

@@ -112,6 +112,7 @@ PATHS = (
     "measure.evaluations.sets.*.path",
     "measure.models.*",
     "measure.models.*.path",
+    "augment.wordnet",
     *(f"filter.urls.{option}.*" for option in LIST_OPTIONS),
 )
 """The options that name files; `*` stands for every name or number."""

@@ -293,8 +293,8 @@ class Work:
         started = time.monotonic()
         if self.recipe.list_hashes() != self.lists:
             raise InputError(
-                "a list of filter.urls was changed while the run went on; run again: it begins "
-                "another run, since other documents may go"
+                "a list of filter.urls or a file of augment.wordnet was changed while the run went "
+                "on; run again: it begins another run, since other documents may go"
             )
         steps: Mapping[str, Callable[[], store.Record]] = {
             "filter": self.decisions.filter,
@@ -353,6 +353,8 @@ class Work:
             found: store.Record = self.pool.call(outcome.count_block, documents, self.recipe, place)
             return found
 
+        if any(receipt["asked"] > receipt["added"] for receipt in receipts):
+            self.decisions.left_out(ledger.left_out(self.folder))
         blocks = self.over("count", count_block, range(len(self.blocks)))
         self.picks = examples.merged([block["picks"] for block in blocks])
         self.statistics = outcome.count(

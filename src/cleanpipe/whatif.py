@@ -175,7 +175,7 @@ def changes(had: Recipe, asked: Recipe) -> Iterator[dict[str, Any]]:
 def _changed_lists(run: Path, asked: Recipe) -> Iterator[dict[str, Any]]:
     """Lists of filter.urls that the run went by, and that have other bytes now: path, hashes."""
     known = store.read_json(run / "identity.json").get("lists", {})
-    for path, now in asked.list_hashes().items():
+    for path, now in (asked.filter.urls.list_hashes() if asked.filter.urls else {}).items():
         if known.get(path, now) != now:
             yield {"option": f"filter.urls: {path}", "before": known[path], "after": now}
 

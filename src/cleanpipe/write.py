@@ -1,9 +1,10 @@
 """Pass 2: read the kept documents again, augment the extra copies, write the parts."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -11,20 +12,27 @@ import pyarrow.compute as pc
 from cleanpipe import plain, scratch, store
 from cleanpipe.corpus import Block, Shard
 from cleanpipe.errors import InputError
+from cleanpipe.filter import OF_CUTS, OF_EVALUATIONS
+from cleanpipe.measure import measures
 from cleanpipe.recipe import Recipe
 from cleanpipe.reread import Again, cuts_of, reread
 
 ENDINGS = {"parquet": "parquet", "arrow": "arrow", "jsonl": "jsonl.zst"}
 COPIES_SCHEMA = {
     "id": pl.String,
+    "shard": pl.UInt32,
+    "row": pl.UInt64,
     "copy": pl.Int32,
     "operations": pl.String,
     "seed": pl.UInt64,
     "changed_share": pl.Float64,
     "similarity": pl.Float64,
     "outcome": pl.String,
+    "reason": pl.String,
     "bytes": pl.Int64,
 }
+INHERITED = {"removed_word_frac", *OF_EVALUATIONS, *OF_CUTS}
+"""Measures that no text has by itself: a copy has its parent's."""
 
 
 def part_name(number: int) -> str:
@@ -66,7 +74,7 @@ def write_part(
     def tables() -> Iterator[pa.Table]:
         for _, wanted in plan.group_by("copy", maintain_order=True):
             for again in reread(wanted, recipe, seed, blocks, shards, cut_of):
-                written, rows = with_copies(again, recipe)
+                written, rows = with_copies(again, recipe, seed, schema)
                 copies.append(rows)
                 if written.wanted.height:
                     yield part_table(written, schema, recipe.output.columns, shards)
@@ -79,44 +87,129 @@ def write_part(
         table = asked.drop("bytes").to_arrow()
         path = folder / "copies" / f"{name}.parquet"
         files["copies"] = store.write_table(path, [table], table.schema)
-    extra = asked.filter(pl.col("outcome") == "written")
+    extra = asked.filter(pl.col("copy") > 0)
+    written = extra.filter(pl.col("outcome") == "written")
     receipt = {
         "part": number,
         "files": files,
-        "added": extra.height,
-        "added_bytes": int(extra["bytes"].sum()),
-        "asked": asked.height,
+        "added": written.height,
+        "added_bytes": int(written["bytes"].sum()),
+        "asked": extra.height,
+        "operations": _operations(asked),
     }
     store.write_json(folder / "receipts" / f"write-{name}.json", receipt)
     return receipt
 
 
-def with_copies(again: Again, recipe: Recipe) -> tuple[Again, pl.DataFrame]:
-    """What is written of these documents, and their rows of `copies` (none for originals)."""
+def _operations(asked: pl.DataFrame) -> list[store.Record]:
+    """How many copies each operation made, of originals too, and why the others were left out."""
+    changed = (pl.col("changed_share") * 1_000_000).round().cast(pl.Int64).sum()
+    keys = ("operations", "outcome", "reason")
+    sums = (pl.len().alias("copies"), pl.col("bytes").sum(), changed.alias("changed_millionths"))
+    return asked.group_by(keys).agg(*sums).sort(keys, nulls_last=True).to_dicts()
+
+
+def with_copies(
+    again: Again, recipe: Recipe, seed: int, schema: pa.Schema
+) -> tuple[Again, pl.DataFrame]:
+    """What is written of these documents, and their rows of `copies` (none for plain originals)."""
     wanted = again.wanted
     unnamed = wanted.with_columns(augmented_by=pl.lit(None, dtype=pl.String))
     plain = Again(unnamed, again.carried, again.original, again.texts)
-    if wanted["copy"][0] == 0:
-        return plain, pl.DataFrame(schema=COPIES_SCHEMA)
+    nothing = pl.DataFrame(schema=COPIES_SCHEMA)
+    is_original = wanted["copy"][0] == 0
     if recipe.augment is None:
-        rows = wanted.select("id", "copy", "bytes").with_columns(
-            operations=pl.lit("repeat"),
-            seed=wanted["key"],
-            changed_share=0.0,
-            similarity=1.0,
-            outcome=pl.lit("written"),
-        )
-        return plain, rows.select(COPIES_SCHEMA.keys()).cast(COPIES_SCHEMA)  # type: ignore[arg-type]
+        return plain, nothing if is_original else _repeats(wanted)
+    if not is_original:
+        chosen = np.arange(wanted.height)
+    else:
+        chosen = np.flatnonzero(recipe.augment.takes_original(wanted["key"].to_numpy()))
+        if recipe.augment.held_out is not None and len(chosen):
+            (held_out,) = _carried(again, (recipe.augment.held_out,), schema)
+            chosen = chosen[~held_out[chosen].fill_null(value=False).to_numpy()]
+        if not len(chosen):
+            return plain, nothing
+    asked = wanted[chosen]
     made = recipe.augment.augment(
-        again.texts, wanted["id"].to_list(), wanted["copy"].to_numpy(), wanted["key"].to_numpy()
+        again.texts.take(pa.array(chosen)),
+        asked["id"].to_list(),
+        asked["copy"].to_numpy(),
+        asked["key"].to_numpy(),
+        lambda texts, rows: _rules_failed(texts, again, chosen[rows], recipe, seed, schema),
     )
     sizes = np.zeros(len(made.written), dtype=np.int64)
     sizes[made.written] = pc.binary_length(made.texts).to_numpy()
-    rows = made.rows.with_columns(bytes=pl.Series(sizes))
-    named = wanted.with_columns(augmented_by=rows["operations"]).filter(pl.Series(made.written))
-    mask = pa.array(made.written)
-    left = Again(named, again.carried.filter(mask), again.original.filter(mask), made.texts)
-    return left, rows.select(COPIES_SCHEMA.keys()).cast(COPIES_SCHEMA)  # type: ignore[arg-type]
+    rows = made.rows.with_columns(asked["shard", "row"], bytes=pl.Series(sizes))
+    rows = rows.select(COPIES_SCHEMA.keys()).cast(COPIES_SCHEMA)  # type: ignore[arg-type]
+    names = np.full(wanted.height, None, dtype=object)
+    names[chosen] = rows["operations"].to_numpy()
+    named = wanted.with_columns(augmented_by=pl.Series(names.tolist(), dtype=pl.String))
+    is_made = np.zeros(wanted.height, dtype=np.bool_)
+    is_made[chosen[made.written]] = True
+    texts = pc.replace_with_mask(again.texts, pa.array(is_made), made.texts)
+    if is_original:
+        return Again(named, again.carried, again.original, texts), rows
+    mask = pa.array(is_made)
+    left = named.filter(pl.Series(is_made)), again.carried.filter(mask), again.original.filter(mask)
+    return Again(*left, texts.filter(mask)), rows
+
+
+def _repeats(wanted: pl.DataFrame) -> pl.DataFrame:
+    """The rows of copies that equal their originals, where nothing augments them."""
+    rows = wanted.select("id", "shard", "row", "copy", "bytes").with_columns(
+        operations=pl.lit("repeat"),
+        seed=wanted["key"],
+        changed_share=0.0,
+        similarity=1.0,
+        outcome=pl.lit("written"),
+        reason=None,
+    )
+    return rows.select(COPIES_SCHEMA.keys()).cast(COPIES_SCHEMA)  # type: ignore[arg-type]
+
+
+def inherited(recipe: Recipe) -> tuple[str, ...]:
+    """What the filter asks of a copy and only its parent can answer."""
+    if recipe.augment is None:
+        return ()
+    return tuple(name for name in recipe.filter.columns() if name in INHERITED)
+
+
+def _carried(again: Again, names: Iterable[str], schema: pa.Schema) -> list[pl.Series]:
+    """Columns of the input in the output's type; null throughout where the shard lacks one."""
+    columns: list[pl.Series] = []
+    for name in names:
+        kind = schema.field(name).type if name in schema.names else pa.null()
+        if name in again.carried.column_names:
+            column = cast_column(again.carried.column(name), kind, f"column {name!r}")
+        else:
+            column = pa.nulls(len(again.texts), kind)
+        columns.append(pl.Series(name, column))
+    return columns
+
+
+def _rules_failed(
+    texts: pa.LargeStringArray,
+    again: Again,
+    rows: npt.NDArray[np.int64],
+    recipe: Recipe,
+    seed: int,
+    schema: pa.Schema,
+) -> list[str | None]:
+    """The first rule of the filter that each copy fails; `rows` are its parents' places."""
+    names = recipe.filter.columns()
+    if not names:
+        return [None] * len(texts)
+    measured = measures(texts, None, seed, recipe.measure)
+    own = [name for name in names if name in measured.columns]
+    parents = [name for name in inherited(recipe) if name in again.wanted.columns]
+    others = [name for name in names if name not in {*own, *parents, "id"}]
+    inputs = again.wanted.select("id", *parents).with_columns(_carried(again, others, schema))
+    table = inputs[rows].hstack(measured.select(own))
+    failed = recipe.filter.failures(table)
+    first = pl.coalesce(
+        pl.when(pl.col(name)).then(pl.lit(name)).otherwise(None) for name in failed.columns
+    )
+    return failed.select(first).to_series().to_list()
 
 
 def part_table(

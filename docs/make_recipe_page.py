@@ -209,7 +209,9 @@ def _options(path: str, model: Schema, root: Schema) -> Iterator[tuple[str, Sche
 def _model(option: Schema, root: Schema) -> Schema | None:
     """The model of an option that is a mapping of options, or a list or mapping of these."""
     for one in (option, *option.get("anyOf", ())):
-        for inner in (one, one.get("items", {}), *one.get("patternProperties", {}).values()):
+        named = one.get("additionalProperties")
+        either = (one, one.get("items", {}), named if isinstance(named, dict) else {})
+        for inner in (*either, *one.get("patternProperties", {}).values()):
             for ref in (inner, *inner.get("anyOf", ())):
                 if "$ref" in ref:
                     found: Schema = root["$defs"][ref["$ref"].rpartition("/")[2]]

@@ -161,7 +161,7 @@ class Augment(BaseModel):
     letters small, or those of one paragraph in ten capital; `punctuation` trades the typewriter's
     quotes, dashes and dots for the printer's: nothing for code. Drops take one at least."""
     similarity: dict[Operation, Alike] = Field(default_factory=dict)
-    """Alike on the similarity of a copy to its parent, by operation, such as `{crop: {low: 0.5}}`:
+    """Bounds on the similarity of a copy to its parent, by operation, such as `{crop: {low: 0.5}}`:
     the Jaccard similarity of their sets of word 5-grams, exact. Left out: at least 0.5 for the
     drops, 0.4 for `crop`, 1 for `case` and `punctuation`. `fim`, which loses nothing, has none."""
     originals: float = Field(default=0, ge=0, le=1)

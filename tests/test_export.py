@@ -6,6 +6,7 @@ The readers here are written from the formats' facts, not taken from the trainer
 import doctest
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -95,10 +96,10 @@ def read_megatron(folder):
 
 
 def read_datasets(folder):
-    """What the package datasets reads back, row after row; its ids are those of the table."""
+    """What the package datasets reads back, row after row; its documents are the table's rows."""
     datasets = pytest.importorskip("datasets")
     read = datasets.load_from_disk(str(folder))
-    assert read["id"][:] == pl.read_parquet(folder / "train.docs.parquet")["id"].to_list()
+    assert read["document"][:] == list(range(len(places(folder))))
     return np.concatenate([np.array(row["input_ids"]) for row in read])
 
 
@@ -313,7 +314,8 @@ def test_the_page_shows_what_happens(output, tokens, tmp_path, monkeypatch, caps
     words = [sys.executable, "-m", "cleanpipe.cli", *command.split()[1:]]
     done = subprocess.run(words, capture_output=True, check=True, text=True)
     assert doctest.OutputChecker().check_output(wanted, done.stdout, doctest.ELLIPSIS)
-    exec(page.partition("```python\n")[2].partition("```")[0], {})  # noqa: S102 - our own page
+    for program in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(program, {})  # noqa: S102 - our own page
     table = places(Path("tokens"))
     shown = table.filter(pl.col("token_start") <= 5_000)["id"][-1]
     assert capsys.readouterr().out.startswith(shown)

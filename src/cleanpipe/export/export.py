@@ -81,7 +81,7 @@ def export(
             rows = order.shuffled(pl.DataFrame(table.select(list(order.NAMES))), seed)
         starts = (np.cumsum(lengths) - lengths)[rows]
         stream = forms.Stream(np.memmap(scratch, np.uint32, "r"), starts, lengths[rows])
-        files = forms.write(form, new, stream, table["id"].take(rows), kind, file_tokens)
+        files = forms.write(form, new, stream, kind, file_tokens)
         del stream
         scratch.unlink()
         tables = _places(table, rows, lengths[rows])

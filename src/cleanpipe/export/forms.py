@@ -5,7 +5,8 @@
   then uint16 under magic 20240520 version 1, or uint32 under 20240801 version 7.
 - megatron: train.bin, bare tokens; train.idx, which tells their type (code 8 for uint16, 4 for
   int32), and the length and place of each document.
-- datasets: what `datasets.load_from_disk` opens: a row a document, columns id and input_ids.
+- datasets: what `datasets.load_from_disk` opens: a row a document, columns document (its row in the
+  table of places) and input_ids. A name would not fit into a tensor.
 """
 
 from collections.abc import Iterator
@@ -87,14 +88,14 @@ def token_type(form: str, vocabulary: int) -> np.dtype[Any]:
 
 
 def write(
-    form: str, folder: Path, stream: Stream, ids: pa.Array, kind: np.dtype[Any], file_tokens: int
+    form: str, folder: Path, stream: Stream, kind: np.dtype[Any], file_tokens: int
 ) -> list[store.Record]:
     """Write the files of a format into `folder`; the records of those with tokens come first.
 
-    `ids` names the documents, `file_tokens` is the most that a file of llm.c holds.
+    `file_tokens` is the most that a file of llm.c holds.
     """
     if form == "datasets":
-        return _datasets(folder, stream, ids)
+        return _datasets(folder, stream)
     if form == "llmc":
         return list(_llmc(folder, stream, kind, file_tokens))
 
@@ -159,21 +160,22 @@ def _megatron_index(file: IO[bytes], kind: np.dtype[Any], lengths: Lengths) -> N
     file.write(np.arange(count + 1, dtype="<i8").tobytes())
 
 
-def _datasets(folder: Path, stream: Stream, ids: pa.Array) -> list[store.Record]:
+def _datasets(folder: Path, stream: Stream) -> list[store.Record]:
     """An Arrow stream and the two small files by which `load_from_disk` knows it.
 
     dataset_info.json leaves the columns' types to the Arrow schema, which every version of the
     package reads; they were called otherwise before its version 4.
     """
     name = "data-00000-of-00001.arrow"
-    schema = pa.schema({"id": pa.large_string(), "input_ids": pa.large_list(pa.int32())})
+    schema = pa.schema({"document": pa.int64(), "input_ids": pa.large_list(pa.int32())})
 
     def fill(file: IO[bytes]) -> None:
         with pa.ipc.new_stream(file, schema) as writer:
             for rows, some in stream.documents():
                 places = np.concatenate([[0], np.cumsum(stream.lengths[rows])])
                 lists = pa.LargeListArray.from_arrays(places, some.astype(np.int32))
-                own = pa.table([ids[rows], lists], schema)
+                numbers = pa.array(np.arange(rows.start, rows.stop))
+                own = pa.table([numbers, lists], schema)
                 writer.write_table(own, max_chunksize=store.ROWS_IN_GROUP)
 
     record = store.write_file(folder / name, fill)
@@ -190,5 +192,5 @@ def _datasets(folder: Path, stream: Stream, ids: pa.Array) -> list[store.Record]
             "_split": "train",
         },
     }
-    first = {**record, "first_token": 0, "tokens": total}
+    first = {**record, "first_token": 0, "tokens": total}  # without a type: no bare tokens
     return [first, *(store.write_json(folder / path, value) for path, value in known.items())]

@@ -251,7 +251,7 @@ def test_no_copy_has_a_number_below_the_originals():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"operations": ()}, "at least 1"),
+        ({"operations": ()}, "name at least one"),
         ({"operations": ("shuffle",)}, "sentence_shuffle"),
         ({"operations": ("fim", "fim")}, "name one twice"),
         ({"operations": ("fim",), "fim_prefix": ""}, "at least 1 character"),

@@ -16,6 +16,7 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from cleanpipe import infill, rewording
+from cleanpipe.external import External
 from cleanpipe.kernels.hashing import mix_arrays
 from cleanpipe.likeness import changed_share, similarity
 from cleanpipe.rearrange import (
@@ -149,7 +150,7 @@ class Augment(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    operations: tuple[Operation, ...] = Field(min_length=1)
+    operations: tuple[Operation, ...] = ()
     """`fim` moves a middle to the end behind sentinels (Bavarian et al. 2022): it teaches infilling
     and needs a tokenizer that knows the sentinels. `sentence_shuffle` permutes the sentences within
     each paragraph: every sentence stays true, the thread between them is lost; `sentence_drop`
@@ -177,6 +178,9 @@ class Augment(BaseModel):
     wordnet: Annotated[str, Field(min_length=1)] | None = None
     """A folder of WordNet's database files (index.noun, data.noun, ...), from the recipe's folder;
     `synonyms` takes words of one part of speech only, in their most frequent sense."""
+    external: External | None = None
+    """Rephrasing by a model of yours: copies that no operation makes are left out, and
+    `cleanpipe augment requests` writes a prompt for each; see docs/augment.md."""
     fim_prefix: str = Field(default="<|fim_prefix|>", min_length=1)
     """Stands before the text before the middle."""
     fim_suffix: str = Field(default="<|fim_suffix|>", min_length=1)
@@ -186,6 +190,8 @@ class Augment(BaseModel):
 
     @model_validator(mode="after")
     def _can_be_told_apart(self) -> Self:
+        if not self.operations and self.external is None:
+            raise ValueError("operations is empty: name at least one, or set external")
         if len(set(self.operations)) < len(self.operations):
             raise ValueError(f"operations {list(self.operations)} name one twice: list each once")
         for one in self._sentinels:
@@ -302,7 +308,7 @@ class Augment(BaseModel):
 
     def _try(self, one: _Asked, number: int, attempt: int) -> _Made | None:
         seed = mixed(mixed(one.key, number), attempt)
-        first = seed % len(self.operations)
+        first = seed % len(self.operations) if self.operations else 0
         for operation in self.operations[first:] + self.operations[:first]:
             made = self._made(operation, one.text, seed)
             if made is None:

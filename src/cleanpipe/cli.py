@@ -262,6 +262,7 @@ app.command(
 app.command("cleanpipe.cli_export:export", name="export", help="Write token files for trainers.")
 quality = App(name="quality", help="A classifier of your own, for measure.models.")
 app.command(quality)
+app.command("cleanpipe.cli_augment:augment", name="augment")
 app.command(
     "cleanpipe.cli_mixture:mixture",
     name="mixture",

@@ -44,12 +44,13 @@ def documents(output: Path, manifest: store.Record) -> Iterator[pa.Table]:
     """Tables of at most 1,000 rows: id, copy, part, row, source, lang, text; part by its path."""
     for part in manifest["parts"]:
         row = 0
-        for table in _tables(output / part["path"]):
+        for table in tables(output / part["path"]):
             yield _chosen(table, part["path"], row)
             row += table.num_rows
 
 
-def _tables(path: Path) -> Iterator[pa.Table]:
+def tables(path: Path) -> Iterator[pa.Table]:
+    """A part's rows in tables of at most 1,000."""
     if path.suffix == ".parquet":
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(batch_size=ROWS):
@@ -62,7 +63,7 @@ def _tables(path: Path) -> Iterator[pa.Table]:
                     yield whole.slice(start, ROWS)
     else:
         for lines in _batched(store.read_lines(path)):
-            names = ("id", "copy", "text", *CARRIED)
+            names = dict.fromkeys(name for line in lines for name in line)
             yield pa.table({n: [line.get(n) for line in lines] for n in names})
 
 

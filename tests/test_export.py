@@ -314,8 +314,9 @@ def test_the_page_shows_what_happens(output, tokens, tmp_path, monkeypatch, caps
     words = [sys.executable, "-m", "cleanpipe.cli", *command.split()[1:]]
     done = subprocess.run(words, capture_output=True, check=True, text=True)
     assert doctest.OutputChecker().check_output(wanted, done.stdout, doctest.ELLIPSIS)
+    known = {}
     for program in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
-        exec(program, {})  # noqa: S102 - our own page
+        exec(program, known)  # noqa: S102 - our own page
     table = places(Path("tokens"))
     shown = table.filter(pl.col("token_start") <= 5_000)["id"][-1]
     assert capsys.readouterr().out.startswith(shown)

@@ -98,7 +98,8 @@ def made_log(seed, *, steps=1500, events=24, planted=1.0, documents=3000, batch=
     )
     drawn = chance.integers(0, bad, (-(-steps // runs), batch))
     order = np.repeat(drawn, runs, axis=0)[:steps]
-    happened = np.sort(chance.choice(np.arange(30, steps - 1, 12), events, replace=False))
+    happened = np.sort(chance.choice(np.arange(30, steps - 12, 12), events, replace=False))
+    happened += chance.integers(0, 9, events)
     hit = happened[chance.random(events) < planted]
     order[hit - 1, 0] = chance.integers(bad, documents, len(hit))
     exposure = pl.DataFrame(

@@ -19,7 +19,7 @@ def read(seed, **made):
 def test_controls_are_far_from_events_and_from_each_other(memory):
     """No control is another's, near another's, near an event, or before the log can look back."""
     events, log, *_ = read(1, steps=8000)
-    found = matched(log, events, memory, seed=0)
+    found = matched(log, events, (memory,), seed=0)
     controls = np.sort(found.controls.ravel())
     assert np.diff(controls).min() > memory
     assert np.abs(controls[:, None] - events[None, :]).min() >= found.distance > memory
@@ -32,7 +32,7 @@ def test_controls_have_the_rate_and_the_level_of_their_event():
     events, log, table, exposure, _ = read(2, steps=6000)
     rates = 1e-3 * np.exp(-np.arange(6000) / 3000)
     log = Log.of(table.with_columns(lr=pl.Series(rates)), exposure)
-    found = matched(log, events, 2, seed=0)
+    found = matched(log, events, (2,), seed=0)
     cases, controls = found.cases[:, None] - 1, found.controls - 1
     assert np.abs(np.log(rates[cases] / rates[controls])).max() <= 0.05 + 1e-12
     levels = [level_slowly(log.loss.tolist(), place, TRAILING) for place in range(6000)]
@@ -49,30 +49,40 @@ def test_batches_of_another_size_are_no_controls():
         tokens=pl.when(pl.col("step") > 2000).then(200).otherwise(pl.col("tokens"))
     )
     log = Log.of(table, grown)
-    found = matched(log, events, 0, seed=0)
+    found = matched(log, events, (0,), seed=0)
     assert ((found.controls > 2000) == (found.cases > 2000)[:, None]).all()
 
 
 def test_a_short_log_gives_every_event_the_same_few_controls():
     """Less room than 20 controls each: as many as there is room for, at less distance."""
     events, log, *_ = read(4, steps=700, events=16)
-    found = matched(log, events, 0, seed=0)
+    found = matched(log, events, (0,), seed=0)
     assert FEWEST <= found.controls.shape[1] < 20
     assert found.distance < 100
+
+
+def test_a_short_log_is_looked_back_less_far():
+    """The largest lag that leaves ten controls: 10 in a long log, less in a short one."""
+    events, log, *_ = read(4, steps=8000)
+    assert matched(log, events, (0, 2, 10), seed=0).memory == 10
+    events, log, *_ = read(4, steps=1500)
+    found = matched(log, events, (0, 2, 10), seed=0)
+    assert found.memory < 10
+    assert found.controls.shape[1] >= 10
 
 
 def test_no_room_is_an_error_that_says_what_to_do():
     """Events everywhere leave no batch to compare with."""
     _, log, *_ = read(5, steps=300, events=4)
     with pytest.raises(InputError, match=r"room for 0 controls.*longer log"):
-        matched(log, np.arange(50, 300, 8), 2, seed=0)
+        matched(log, np.arange(50, 300, 8), (2,), seed=0)
 
 
 def test_events_that_share_batches_count_once():
     """An event within the memory of an earlier one is left out, and counted."""
     events, log, *_ = read(6, steps=8000)
     close = np.sort(np.concatenate([events, events[:3] + 2]))
-    found = matched(log, close, 10, seed=0)
+    found = matched(log, close, (10,), seed=0)
     assert found.left_out["soon after another"] == len(close) - len(found.cases)
     assert np.diff(found.cases).min() > 10
 
@@ -80,7 +90,7 @@ def test_events_that_share_batches_count_once():
 def test_the_same_seed_gives_the_same_controls():
     """Chance is the seed's."""
     events, log, *_ = read(7)
-    one, same, other = (matched(log, events, 2, seed=seed).controls for seed in (1, 1, 2))
+    one, same, other = (matched(log, events, (2,), seed=seed).controls for seed in (1, 1, 2))
     assert (one == same).all()
     assert (one != other).any()
 
@@ -97,7 +107,7 @@ def test_a_few_missing_steps_are_left_out():
     events, log, exposure, _ = made_log(9)
     lost = [int(events["step"][3]), 200, 201]
     steps = Log.of(log, exposure.filter(~pl.col("step").is_in(lost)))
-    found = matched(steps, events["step"].to_numpy(), 2, seed=0)
+    found = matched(steps, events["step"].to_numpy(), (2,), seed=0)
     assert found.left_out["not in the order"] == 1
     assert not np.isin(found.steps, lost).any()
 
@@ -108,7 +118,7 @@ def test_losses_that_are_no_numbers_do_no_harm():
     broken = log.with_columns(
         loss=pl.when(pl.col("step").is_between(100, 300)).then(float("nan")).otherwise("loss")
     ).with_columns(loss=pl.when(pl.col("step") == 700).then(float("inf")).otherwise("loss"))
-    found = matched(Log.of(broken, exposure), events["step"].to_numpy(), 2, seed=0)
+    found = matched(Log.of(broken, exposure), events["step"].to_numpy(), (2,), seed=0)
     assert len(found.cases) == events.height
 
 

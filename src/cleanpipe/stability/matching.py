@@ -28,6 +28,10 @@ TRAILING = 101
 LADDER = ((100, 1), (50, 1), (25, 2), (12, 3))
 """Steps that a control stays away from any event, and tenths of the losses it may be apart."""
 MOST_CANDIDATES = 20_000
+GOOD = 10
+"""Controls below which looking back less far is better: batches looked at then overlap less."""
+CROWDED = 0.1
+"""The share of events, left out since they follow another, above which it is better, too."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,8 @@ class Matched:
     """Of any control to any event, in steps; the largest that gave the most controls."""
     tenths: int
     """The levels of loss of event and control are at most so many tenths apart."""
+    memory: int
+    """Steps before a batch that may be counted with it, without any batch being counted twice."""
     left_out: dict[str, int]
     """Events that could not be asked about, by the reason."""
 
@@ -107,20 +113,41 @@ class Log:
         return found
 
 
-def matched(log: Log, events: Steps, memory: int, seed: int) -> Matched:
-    """Controls for events (steps, ascending); more than `memory` steps lie between any two of them.
+def matched(log: Log, events: Steps, lags: tuple[int, ...], seed: int) -> Matched:
+    """Controls for events (steps): all batches that are looked at, `memory` steps back, differ.
 
-    An event within `memory` steps of an earlier one is left out: it would share its batches.
-    Errors: InputError where the log has no room for FEWEST controls.
+    `memory` is the largest of `lags` that leaves every event GOOD controls, and few events out: an
+    event within `memory` steps of an earlier one would share its batches. Errors: InputError where
+    the log has no room for FEWEST controls.
     """
     events = np.unique(events)
-    place = np.searchsorted(log.steps, events)
-    if len(events) and (place[-1] >= len(log.steps) or (log.steps[place] != events).any()):
-        lost = [step for step in events if step not in log.steps]
+    place = np.minimum(np.searchsorted(log.steps, events), len(log.steps) - 1)
+    lost = events[log.steps[place] != events]
+    if len(lost):
         raise InputError(f"an event at step {lost[0]}, which the log does not have")
-    alone = np.ones(len(events), np.bool_)
+    best: Matched | None = None
+    for memory in sorted(lags, reverse=True):
+        found = _with_memory(log, place, memory, seed)
+        count = found.controls.shape[1]
+        if best is None or count > best.controls.shape[1] or not len(best.cases):
+            best = found
+        crowded = found.left_out["soon after another"] > CROWDED * len(events)
+        if count >= GOOD and (not crowded or memory == min(lags)):
+            return found
+    if best is None or best.controls.shape[1] < FEWEST:
+        count = 0 if best is None else best.controls.shape[1]
+        raise InputError(
+            f"{len(events)} events in {len(log.steps):,} steps leave room for {count} controls of "
+            f"each, expected {FEWEST}: give a longer log, or fewer events (a higher threshold)"
+        )
+    return best
+
+
+def _with_memory(log: Log, place: npt.NDArray[np.int64], memory: int, seed: int) -> Matched:
+    """The most controls, and of those at the largest distance, with this memory."""
+    alone = np.ones(len(place), np.bool_)
     last = -np.inf
-    for number, step in enumerate(events):
+    for number, step in enumerate(log.steps[place]):
         alone[number] = step - last > memory
         last = step if alone[number] else last
     known = ~np.isnan(log.tokens[place])
@@ -129,21 +156,15 @@ def matched(log: Log, events: Steps, memory: int, seed: int) -> Matched:
         "not in the order": int((alone & ~known).sum()),
     }
     asked = place[alone & known]
-    best: Matched | None = None
+    nothing = np.zeros((len(asked), 0), np.int64)
+    best = Matched(log.steps[asked], nothing, 0, 0, memory, left_out)
     for distance, tenths in LADDER:
-        if distance <= memory:
-            break
         found = _drawn(log, asked, log.steps[place], (distance, tenths, memory), seed)
-        if best is None or found.shape[1] > best.controls.shape[1]:
-            best = Matched(log.steps[asked], log.steps[found], distance, tenths, left_out)
+        if distance > memory and found.shape[1] > best.controls.shape[1]:
+            controls = log.steps[found]
+            best = Matched(log.steps[asked], controls, distance, tenths, memory, left_out)
         if best.controls.shape[1] == WANTED:
             break
-    if best is None or best.controls.shape[1] < FEWEST:
-        count = 0 if best is None else best.controls.shape[1]
-        raise InputError(
-            f"{len(asked)} events in {len(log.steps):,} steps leave room for {count} controls of "
-            f"each, expected {FEWEST}: give a longer log, or fewer events (a higher threshold)"
-        )
     return best
 
 

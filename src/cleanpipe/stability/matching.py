@@ -25,7 +25,7 @@ SIZE = 0.1
 """By which part the tokens of two batches may differ."""
 TRAILING = 101
 """Steps of whose losses the median is a step's level."""
-LADDER = ((100, 1), (50, 1), (25, 2), (12, 3))
+LADDER = ((100, 1), (50, 1), (25, 2), (12, 3), (6, 3))
 """Steps that a control stays away from any event, and tenths of the losses it may be apart."""
 MOST_CANDIDATES = 20_000
 GOOD = 10

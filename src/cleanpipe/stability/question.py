@@ -87,7 +87,9 @@ def windows(steps: Iterable[Steps], question: Question) -> Steps:
 
 def asked_of(numbers: Exposed, question: Question, sets: Matched, without: set[str]) -> Asked:
     """The family of numbers: those that differ between batches, at all lags."""
-    kept = [place for place, f in enumerate(numbers.features) if f.measure not in without]
+    low, high = (f(numbers.values, axis=0) for f in (np.fmin.reduce, np.fmax.reduce))
+    vary = low < high  # NaN where nothing is known
+    kept = [p for p, f in enumerate(numbers.features) if vary[p] and f.measure not in without]
     if question.feature:
         wanted = named(question.feature, [f.measure for f in numbers.features])
         kept = [place for place in kept if numbers.features[place].form == wanted.form]

@@ -72,7 +72,7 @@ def test_croissant_is_read_back(publish):
     _, path = card.write(output, "gulls")
     dataset = mlcroissant.Dataset(str(path))
     assert not dataset.metadata.ctx.issues.errors
-    assert dataset.metadata.conforms_to == card.CROISSANT
+    assert dataset.metadata.conforms_to == [card.CROISSANT]
     records = list(dataset.records("documents"))
     assert len(records) == 20
     names = pl.read_parquet_schema(Run.load(output).parts[0])

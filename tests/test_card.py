@@ -64,7 +64,7 @@ def test_whatever_the_name_the_card_is_what_was_meant(publish, name):
     assert "21 of 21 that were read" in body
 
 
-@pytest.mark.filterwarnings("ignore:ConjunctiveGraph is deprecated")  # of mlcroissant's rdflib
+@pytest.mark.filterwarnings("ignore")  # of what rdflib and pandas tell mlcroissant
 def test_croissant_is_read_back(publish):
     """The library finds no error, and gives every record with its columns."""
     mlcroissant = pytest.importorskip("mlcroissant")

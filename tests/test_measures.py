@@ -21,12 +21,12 @@ from scipy.stats import spearmanr
 
 from cleanpipe.diversity import SAMPLED
 from cleanpipe.filter import MEASURES
+from cleanpipe.histograms import edges, histogram
 from cleanpipe.kernels import logs
 from cleanpipe.kernels.buffers import text_buffers
 from cleanpipe.kernels.minhash import permutations
 from cleanpipe.kernels.scan import COUNTS, scan
 from cleanpipe.measuring import Measure
-from cleanpipe.stats import edges, histogram
 
 measure = importlib.import_module("cleanpipe.measure")
 CASES = json.loads((Path(__file__).parent / "cases" / "measures.json").read_bytes())

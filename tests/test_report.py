@@ -11,10 +11,10 @@ import polars as pl
 import pytest
 from conftest import InProcess
 
+from cleanpipe.histograms import edges, histogram
 from cleanpipe.recipe_file import load
 from cleanpipe.report import pictures, rules
 from cleanpipe.run import Work, all_steps
-from cleanpipe.stats import edges, histogram
 from cleanpipe.summary import attrition
 
 VOID = {"meta", "br", "input"}

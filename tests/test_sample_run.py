@@ -1,10 +1,12 @@
 """The demo's run, held to the table of what must happen to each planted document."""
 
+import jsonschema
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
 from conftest import ROOT, InProcess
 
+from cleanpipe import stats_schema
 from cleanpipe.recipe_file import load
 from cleanpipe.run import Work, all_steps
 
@@ -105,3 +107,27 @@ def test_the_report_is_one_offline_page(demo):
     assert 'src="' not in page
     assert "://" not in page
     assert len(page) < 500_000
+
+
+def test_statistics_are_as_their_schema_says(demo):
+    """The published JSON Schema takes them, and describes every key that they have."""
+    jsonschema.Draft202012Validator(stats_schema.schema()).validate(demo.stats)
+    known = stats_schema.Stats.model_validate(demo.stats)
+    assert stats_schema.unknown(known) == []
+    broken = {**demo.stats, "documents": {"read": "many"}}
+    assert not jsonschema.Draft202012Validator(stats_schema.schema()).is_valid(broken)
+    assert (demo.folder / "stats.json").stat().st_size < 500_000
+
+
+def test_groups_and_sums_are_those_of_the_tables(demo):
+    """Each language's and source's histograms count its own documents; sums are the sizes."""
+    for column, found in demo.stats["by_group"].items():
+        assert found["rest"] is None
+        for side in ("raw", "clean"):
+            sizes = demo.stats["by"][column][side]
+            sums = {n: one["words"][side]["count"] for n, one in found["groups"].items()}
+            documents = {n: sizes.get(n, {"documents": 0})["documents"] for n in sums}
+            assert sum(sums.values()) == demo.stats["histograms"]["words"][side]["count"]
+            assert all(sums[n] <= documents[n] for n in sums)
+            chars = {n: one["chars"][side]["sum"] for n, one in found["groups"].items()}
+            assert chars == {n: sizes.get(n, {"chars": 0})["chars"] for n in chars}

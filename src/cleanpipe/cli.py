@@ -336,11 +336,17 @@ def fit(
 
 
 @app.command
-def schema() -> int:
-    """Print the JSON Schema of recipes, for editors."""
-    from cleanpipe.recipe import Recipe  # noqa: PLC0415
+def schema(*, stats: bool = False) -> int:
+    """Print the JSON Schema of recipes, for editors; or of what runs leave.
 
-    print_json(Recipe.model_json_schema())
+    Parameters
+    ----------
+    stats
+        The schema of stats.json instead.
+    """
+    from cleanpipe import recipe, stats_schema  # noqa: PLC0415
+
+    print_json(stats_schema.schema() if stats else recipe.Recipe.model_json_schema())
     return 0
 
 

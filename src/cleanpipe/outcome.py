@@ -1,5 +1,6 @@
 """What a run leaves: its statistics, its publication, and a way to read both again."""
 
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -40,8 +41,27 @@ BOOKS = (
 DUPLICATES = ("column", "exact", "near")
 
 
-def count_block(documents: Documents, recipe: Recipe, place: int) -> store.Record:
-    """What stats.json says of the documents of one block, for `count` to add up."""
+def largest_groups(documents: Documents) -> dict[str, list[str] | None]:
+    """The languages and sources that have histograms of their own, by their text in all blocks."""
+    columns = [name for name in stats.GROUPED if name in documents.kinds]
+    sizes: dict[str, list[dict[str, dict[str, int]]]] = {name: [] for name in columns}
+    for place, _ in documents.slices():
+        table = documents.block(place, (*columns, "bytes", "chars"))
+        for name in columns:
+            sizes[name].append(stats.by_value(table, name))
+    return {name: stats.largest(parts) for name, parts in sizes.items()}
+
+
+def count_block(
+    documents: Documents,
+    recipe: Recipe,
+    groups: Mapping[str, Sequence[str] | None],
+    place: int,
+) -> store.Record:
+    """What stats.json says of the documents of one block, for `count` to add up.
+
+    `groups` are those of `largest_groups`.
+    """
     chosen = recipe.filter
     table = documents.block(place, [*documents.kinds])
     verdicts = pl.read_parquet(ledger.verdicts_path(documents, place))
@@ -56,7 +76,9 @@ def count_block(documents: Documents, recipe: Recipe, place: int) -> store.Recor
     return {
         "verdicts": {kind: int((verdicts["verdict"] == kind).sum()) for kind in KINDS},
         "judged": readable.height,
-        "described": stats.describe(table, verdicts, {*_own_measures(recipe), *chosen.rules}),
+        "described": stats.describe(
+            table, verdicts, {*_own_measures(recipe), *chosen.rules}, groups
+        ),
         "fixes": _fixes(table),
         "cuts": _cuts(table),
         "duplicates": {
@@ -71,16 +93,43 @@ def count_block(documents: Documents, recipe: Recipe, place: int) -> store.Recor
     }
 
 
+class Total:
+    """What `stats.describe` says of all blocks, added up as they come: in any order, the same.
+
+    A block's histograms of groups take megabytes: at most MOST_PARTS wait to be added.
+    """
+
+    MOST_PARTS = 16
+
+    def __init__(self) -> None:
+        self._parts: list[dict[str, Any]] = []
+        self._lock = threading.Lock()
+
+    def add(self, block: store.Record) -> store.Record:
+        """Take a block's statistics out of what `count_block` says of it; gives what is left."""
+        with self._lock:
+            self._parts.append(block.pop("described"))
+            if len(self._parts) == self.MOST_PARTS:
+                self._parts = [stats.merged(self._parts)]
+        return block
+
+    def known(self) -> dict[str, Any]:
+        """Of all blocks that were added."""
+        return stats.merged(self._parts)
+
+
 def count(
     decisions: Decisions,
     blocks: Sequence[store.Record],
+    described: Mapping[str, Any],
     duplicates: Mapping[str, Any],
     receipts: Sequence[store.Record],
     shards: int,
 ) -> store.Record:
     """stats.json: what was read, kept, dropped and added, by stage, rule, group and measure.
 
-    `blocks` are what `count_block` says of each, `duplicates` what dedup counted beside.
+    `blocks` are what `count_block` says of each, `described` the statistics of all of them,
+    `duplicates` what dedup counted beside.
     """
     added = sum(receipt["added"] for receipt in receipts)
     kinds = _sums([block["verdicts"] for block in blocks])
@@ -93,7 +142,8 @@ def count(
             "written": sum(receipt["files"]["data"]["rows"] for receipt in receipts),
         },
         "shards": shards,
-        **stats.merged([block["described"] for block in blocks]),
+        **described,
+        **stats.finished(described),
         "fixes": _sums([block["fixes"] for block in blocks]),
         **_rules(decisions.recipe, blocks),
         "duplicates": {**_sums([block["duplicates"] for block in blocks]), **duplicates},

@@ -348,20 +348,21 @@ class Work:
         """Count everything, and hold the books to balance."""
         receipts = self._receipts("write", range(self.parts))
         documents = self.decisions.documents
+        groups, total = outcome.largest_groups(documents), outcome.Total()
 
         def count_block(place: int) -> store.Record:
-            found: store.Record = self.pool.call(outcome.count_block, documents, self.recipe, place)
-            return found
+            given = (documents, self.recipe, groups, place)
+            return total.add(self.pool.call(outcome.count_block, *given))
 
         if any(receipt["asked"] > receipt["added"] for receipt in receipts):
             self.decisions.left_out(ledger.left_out(self.folder))
         blocks = self.over("count", count_block, range(len(self.blocks)))
         self.picks = examples.merged([block["picks"] for block in blocks])
         self.statistics = outcome.count(
-            self.decisions, blocks, self.duplicates, receipts, len(self.shards)
+            self.decisions, blocks, total.known(), self.duplicates, receipts, len(self.shards)
         )
         ledger.check_books(self.statistics["documents"])
-        store.write_json(self.folder / "stats.json", self.statistics)
+        store.write_json(self.folder / "stats.json", self.statistics, indent=False)
         counts: store.Record = self.statistics["documents"]
         return counts
 

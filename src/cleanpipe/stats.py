@@ -1,24 +1,26 @@
 """Tables -> quality statistics: counts, sums and histograms that merge exactly, in any order.
 
-Everything is a count or a sum of integers; shares are left to whoever prints them. Histograms
-have fixed bins, the same raw and clean and in every run, so that two of them can be laid over
-each other or added.
+Everything is a count or a sum of integers; shares are left to whoever prints them. The form of all
+of it, in stats.json, is described by stats_schema.py.
 """
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import polars as pl
 
-from cleanpipe import diversity
-from cleanpipe.kernels import scan
+from cleanpipe import diversity, histograms
+from cleanpipe.histograms import NUMBERS, SIDES, Cut
 
-VERSION = 1
+VERSION = 2
+"""Of the form of stats.json: within a version keys may come; none goes, none changes meaning."""
 UNITS = ("documents", "bytes", "chars")
+NAMED = ("stage", "rule", "verdict")
 BINNED = ("clusters", "filtered_clusters", "similarities")
-SIDES = ("raw", "clean")
+GROUPED = ("lang", "source")
+"""The columns whose groups are counted apart."""
+MOST_GROUPS = 10
+"""Groups of a column that have histograms of their own; the others have theirs together."""
 STABILITY = (
     "repeat_run",
     "repeat_tokens",
@@ -29,83 +31,44 @@ STABILITY = (
     "base64_frac",
     "hex_frac",
 )
-NUMBERS = {*scan.INTEGERS, *(n for n, _, _ in scan.DERIVED)}
-NUMBERS |= {*scan.SCALED, "removed_word_frac", "lang_score"}
-NUMBERS |= {"contaminated_frac", "seen_example_frac"}
-FRACTION_EDGES = np.arange(101) / 100
-"""Hundredths; values above 1 (the most frequent n-gram may overlap itself) stand in the last."""
-ENTROPY_EDGES = np.arange(101) / 4
-"""Quarters of a bit: the tokens of a window have 7 at most, those of a document 24 or so."""
-SIZE_EDGES = np.unique(np.floor(2 ** (np.arange(0, 41 * 4) / 4))).astype(np.float64)
-"""Four bins an octave, whole numbers."""
-REAL_EDGES = np.unique(np.round(2 ** (np.arange(-7 * 8, 12 * 8) / 8), 3))
-"""Eight bins an octave from 2^-7 to 2^12, to three decimals (some of the lowest are one then):
-mean lengths, quotients."""
-
-SIGNED_EDGES = np.concatenate([-REAL_EDGES[::-1], [0.0], REAL_EDGES])
-"""The same on both sides of 0, for measures and columns of the recipe's own."""
 
 
-def edges(name: str) -> npt.NDArray[np.float64]:
-    """The lower edges of a measure's bins; the last bin is open, and what is below is in the first.
-
-    >>> edges("words")[:4].tolist(), edges("mean_word_length")[89:91].tolist()
-    ([0.0, 1.0, 2.0, 3.0], [17.448, 19.027])
-    """
-    if name in scan.INTEGERS or name in {"tokens", "contaminated_words"}:
-        return np.concatenate([[0.0], SIZE_EDGES])
-    if name not in NUMBERS:
-        return SIGNED_EDGES
-    if "entropy" in name:
-        return ENTROPY_EDGES
-    is_share = name.endswith(("_frac", "_score", "_word_ratio", "_period_max"))
-    return FRACTION_EDGES if is_share else np.concatenate([[0.0], REAL_EDGES])
-
-
-def histogram(name: str, values: pl.Series) -> dict[str, Any]:
-    """How many documents fall in each bin; only bins that hold some, by their lower edge."""
-    numbers = values.cast(pl.Float64).fill_nan(None).drop_nulls().to_numpy()
-    lower = edges(name)
-    # halves of 2^-40 below keep a value that is printed as an edge in the bin of that edge
-    places = np.searchsorted(lower, numbers + 2.0**-41, side="right") - 1
-    counts = np.bincount(np.clip(places, 0, None), minlength=len(lower))
-    filled = np.flatnonzero(counts)
-    return {
-        "count": len(numbers),
-        "null": len(values) - len(numbers),
-        "min": float(numbers.min()) if len(numbers) else None,
-        "max": float(numbers.max()) if len(numbers) else None,
-        "bins": [[float(lower[i]), int(counts[i])] for i in filled],
-    }
+def _units(own: Collection[str]) -> tuple[str, ...]:
+    """What sizes are counted in: in tokens, too, where the recipe has a tokenizer."""
+    return (*UNITS, "tokens") if "tokens" in own else UNITS
 
 
 def sizes(table: pl.DataFrame, own: Collection[str] = ()) -> dict[str, int]:
     """Documents, bytes and characters of some rows of the measures; tokens if they are counted."""
     return {
         "documents": table.height,
-        "bytes": int(table["bytes"].sum() or 0),
-        "chars": int(table["chars"].sum() or 0),
-        **({"tokens": int(table["tokens"].sum() or 0)} if "tokens" in own else {}),
+        **{unit: int(table[unit].sum() or 0) for unit in _units(own)[1:]},
     }
 
 
-def by_value(table: pl.DataFrame, name: str) -> dict[str, dict[str, int]]:
+def by_value(
+    table: pl.DataFrame, name: str, own: Collection[str] = ()
+) -> dict[str, dict[str, int]]:
     """Sizes of each value of a column, most bytes first; a null is named `null`."""
+    units = _units(own)
     groups = (
         table.group_by(pl.col(name).cast(pl.String).fill_null("null"))
-        .agg(pl.len().alias("documents"), pl.col("bytes").sum(), pl.col("chars").sum())
+        .agg(pl.len().alias("documents"), *(pl.col(unit).sum() for unit in units[1:]))
         .sort(["bytes", name], descending=[True, False])
     )
-    return {row[0]: dict(zip(UNITS, row[1:], strict=True)) for row in groups.iter_rows()}
+    return {row[0]: dict(zip(units, row[1:], strict=True)) for row in groups.iter_rows()}
 
 
-def stages(verdicts: pl.DataFrame, table: pl.DataFrame) -> list[dict[str, Any]]:
+def stages(
+    verdicts: pl.DataFrame, table: pl.DataFrame, own: Collection[str] = ()
+) -> list[dict[str, Any]]:
     """What each rule of each stage dropped or quarantined, in documents, bytes and characters."""
-    lost = verdicts.select("verdict", "stage", "rule").hstack(table.select("bytes", "chars"))
+    units = _units(own)[1:]
+    lost = verdicts.select("verdict", "stage", "rule").hstack(table.select(units))
     groups = (
         lost.filter(pl.col("verdict") != "kept")
         .group_by("stage", "rule", "verdict")
-        .agg(pl.len().alias("documents"), pl.col("bytes").sum(), pl.col("chars").sum())
+        .agg(pl.len().alias("documents"), *(pl.col(unit).sum() for unit in units))
         .sort("stage", "rule", "verdict")
     )
     return groups.to_dicts()
@@ -141,29 +104,49 @@ def similarities(verdicts: pl.DataFrame) -> list[list[float]]:
     return [[edge / 100, count] for edge, count in counts.iter_rows()]
 
 
+def largest(by: Sequence[Mapping[str, Mapping[str, int]]]) -> list[str] | None:
+    """The groups of a column that get histograms of their own, from what `by_value` says of parts.
+
+    None: all of them, since they are few enough.
+    """
+    known = list(_values(by))
+    return None if len(known) <= MOST_GROUPS else sorted(known[:MOST_GROUPS])
+
+
 def describe(
-    table: pl.DataFrame, verdicts: pl.DataFrame, own: Collection[str] = ()
+    table: pl.DataFrame,
+    verdicts: pl.DataFrame,
+    own: Collection[str] = (),
+    groups: Mapping[str, Sequence[str] | None] | None = None,
 ) -> dict[str, Any]:
     """The statistics of a run's documents: what was read, what of it was kept.
 
-    `own` names the recipe's own measures and the columns that it bounds, besides everyone's.
+    `own` names the recipe's own measures and the columns that it bounds, besides everyone's;
+    `groups` the groups of a column that have their own histograms (`largest`; left out: all).
     """
-    read = table.filter(verdicts["verdict"] != "quarantined")
-    kept = table.filter(verdicts["verdict"] == "kept")
+    is_read = verdicts["verdict"] != "quarantined"
+    read, fates = table.filter(is_read), verdicts.filter(is_read)["verdict"]
+    is_kept = (fates == "kept").to_numpy()
+    kept = read.filter(pl.Series(is_kept))
     known = NUMBERS.union(own)
     names = [name for name, kind in table.schema.items() if name in known and kind.is_numeric()]
-    columns = [name for name in ("lang", "source") if name in table.columns]
+    columns = [name for name in GROUPED if name in table.columns]
+    chosen = {name: (groups or {}).get(name) for name in columns}
+    cuts = [Cut.whole(read.height), *(_cut(read[name], chosen[name]) for name in columns)]
+    whole, *by_group = histograms.described(read, is_kept, names, cuts)
     return {
         "raw": sizes(read, own),
         "clean": sizes(kept, own),
         "by": {
-            name: {"raw": by_value(read, name), "clean": by_value(kept, name)} for name in columns
+            name: {"raw": by_value(read, name, own), "clean": by_value(kept, name, own)}
+            for name in columns
         },
-        "histograms": {
-            name: {"raw": histogram(name, read[name]), "clean": histogram(name, kept[name])}
-            for name in names
+        "histograms": whole[0],
+        "by_group": {
+            name: _grouped(chosen[name], cut.names, told)
+            for name, cut, told in zip(columns, cuts[1:], by_group, strict=True)
         },
-        "stages": stages(verdicts, table),
+        "stages": stages(verdicts, table, own),
         "clusters": cluster_histogram(verdicts),
         "filtered_clusters": filtered_clusters(verdicts),
         "similarities": similarities(verdicts),
@@ -171,6 +154,28 @@ def describe(
             "raw": diversity.describe(read),
             "clean": diversity.describe(kept),
         },
+    }
+
+
+def _cut(values: pl.Series, chosen: Sequence[str] | None) -> Cut:
+    """A column's documents by group, of all groups or of those chosen; the last is the rest."""
+    group = values.cast(pl.String).fill_null("null")
+    found = group.unique().sort().to_list()
+    own = [name for name in found if chosen is None or name in chosen]
+    numbers = group.replace_strict(own, range(len(own)), default=len(own), return_dtype=pl.Int64)
+    return Cut((*own, ""), numbers.to_numpy())
+
+
+def _grouped(
+    chosen: Sequence[str] | None, names: Sequence[str], told: Sequence[dict[str, Any]]
+) -> dict[str, Any]:
+    """Each group's histograms by its name, and those of the rest together, if there is one."""
+    rest = told[-1]
+    has_rest = any(sides["raw"]["count"] + sides["raw"]["null"] for sides in rest.values())
+    return {
+        "named": None if chosen is None else list(chosen),
+        "groups": dict(zip(names[:-1], told, strict=False)),
+        "rest": rest if has_rest else None,
     }
 
 
@@ -186,15 +191,13 @@ def merged(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             name: {side: _values([part["by"][name][side] for part in parts]) for side in SIDES}
             for name in first["by"]
         },
-        "histograms": {
-            name: {
-                side: _histograms([part["histograms"][name][side] for part in parts])
-                for side in SIDES
-            }
-            for name in first["histograms"]
+        "histograms": histograms.measures_added([part["histograms"] for part in parts]),
+        "by_group": {
+            name: groups_added([part["by_group"][name] for part in parts])
+            for name in first["by_group"]
         },
         "stages": _stages([row for part in parts for row in part["stages"]]),
-        **{name: _bins([part[name] for part in parts]) for name in BINNED},
+        **{name: histograms.bins([part[name] for part in parts]) for name in BINNED},
         "sketches": {
             side: diversity.merged([part["sketches"][side] for part in parts]) for side in SIDES
         },
@@ -215,24 +218,49 @@ def _values(parts: Sequence[Mapping[str, Mapping[str, int]]]) -> dict[str, dict[
     return dict(sorted(added.items(), key=lambda item: (-item[1]["bytes"], item[0])))
 
 
-def _histograms(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    least = [part["min"] for part in parts if part["min"] is not None]
-    most = [part["max"] for part in parts if part["max"] is not None]
+def groups_added(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The histograms of groups of all documents, from those of some after others.
+
+    Where parts name other groups, only those that every part tells apart stay apart: what one of
+    them has only among its rest cannot be taken out of it. So neither order nor cut matters.
+    """
+    named = [set(part["named"]) for part in parts if part["named"] is not None]
+    every = dict.fromkeys(name for part in parts for name in sorted(part["groups"]))
+    apart = sorted(name for name in every if all(name in known for known in named))
+    rest = [part["rest"] for part in parts if part["rest"] is not None]
+    rest += [known for part in parts for name, known in part["groups"].items() if name not in apart]
     return {
-        "count": sum(part["count"] for part in parts),
-        "null": sum(part["null"] for part in parts),
-        "min": min(least, default=None),
-        "max": max(most, default=None),
-        "bins": _bins([part["bins"] for part in parts]),
+        "named": sorted(set.intersection(*named)) if named else None,
+        "groups": {
+            name: histograms.measures_added(
+                [part["groups"][name] for part in parts if name in part["groups"]]
+            )
+            for name in apart
+        },
+        "rest": histograms.measures_added(rest) if rest else None,
     }
 
 
-def _bins(parts: Sequence[Sequence[Sequence[float]]]) -> list[list[Any]]:
-    """Bins with their counts, those of one edge added."""
-    known: dict[float, int] = {}
-    for edge, count in (one for part in parts for one in part):
-        known[edge] = known.get(edge, 0) + int(count)
-    return [[edge, known[edge]] for edge in sorted(known)]
+def finished(known: Mapping[str, Any]) -> dict[str, Any]:
+    """The histograms of `merged` as stats.json has them: quantiles, sums that 64 bits hold."""
+
+    def fitting(one: Mapping[str, Any] | None) -> dict[str, Any] | None:
+        if one is None:
+            return None
+        return {name: histograms.fitting(sides) for name, sides in one.items()}
+
+    measures = known["histograms"].items()
+    return {
+        "histograms": {name: histograms.finished(name, sides) for name, sides in measures},
+        "by_group": {
+            column: {
+                **found,
+                "groups": {name: fitting(one) for name, one in found["groups"].items()},
+                "rest": fitting(found["rest"]),
+            }
+            for column, found in known["by_group"].items()
+        },
+    }
 
 
 def _stages(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -240,8 +268,9 @@ def _stages(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     known: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
     for row in rows:
         known.setdefault((row["stage"], row["rule"], row["verdict"]), []).append(row)
+    units = [unit for unit in rows[0] if unit not in NAMED] if rows else []
     return [
         {"stage": stage, "rule": rule, "verdict": verdict}
-        | {unit: sum(row[unit] for row in known[stage, rule, verdict]) for unit in UNITS}
+        | {unit: sum(row[unit] for row in known[stage, rule, verdict]) for unit in units}
         for stage, rule, verdict in sorted(known)
     ]

@@ -86,9 +86,13 @@ def file_hash(path: Path) -> str:
     return digest.hexdigest()
 
 
-def write_json(path: Path, value: Any, *, private: bool = False) -> Record:
-    """Write JSON with sorted keys, so that equal values are equal bytes."""
-    data = orjson.dumps(value, option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2) + b"\n"
+def write_json(path: Path, value: Any, *, private: bool = False, indent: bool = True) -> Record:
+    """Write JSON with sorted keys, so that equal values are equal bytes.
+
+    Without `indent` long lists of numbers take a third of the room.
+    """
+    option = orjson.OPT_SORT_KEYS | (orjson.OPT_INDENT_2 if indent else 0)
+    data = orjson.dumps(value, option=option) + b"\n"
     return write_file(path, lambda file: file.write(data), private=private)
 
 

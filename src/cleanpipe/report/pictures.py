@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from cleanpipe.stats import edges
+from cleanpipe.histograms import edges
 
 WIDTH, HEIGHT = 320, 90
 MOST_TICKS = 7

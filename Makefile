@@ -13,6 +13,16 @@ $(STAMP): pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@
 
+# The small models of `cleanpipe stability` are trained by its tests only; nothing else wants the 900 MB.
+# The version is the one whose CPU build pip is likely to find; another: make torch TORCH='torch>=2.5'
+TORCH ?= torch==2.13.0
+
+$(VENV)/.torch: $(STAMP)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check '$(TORCH)' -e '.[probe]'
+	@touch $@
+
+torch: $(VENV)/.torch  ## the extra `probe`: without it the tests that train small models are skipped
+
 demo: $(STAMP)  ## clean sample_data/ with the Prefect flow and say what was kept and dropped
 	@$(BIN)/cleanpipe run configs/sample.yaml --prefect
 
@@ -39,4 +49,4 @@ check: $(STAMP)  ## lint, format and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-.PHONY: help demo test proof bench parity peers check
+.PHONY: help torch demo test proof bench parity peers check

@@ -106,8 +106,9 @@ def test_halves_share_no_text(tmp_path):
     assert set(excerpts.halves(path, seed=1).test) == set(found.test)
 
 
-def test_an_experiment_runs_and_goes_on_where_it_was_stopped(tmp_path):
+def test_an_experiment_runs_and_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
     """Two corpora and one proxy: every table is there; again it gives the same, at once."""
+    monkeypatch.setattr(gradients, "DRAWS", 2)
     corpora = {
         "one": written(tmp_path / "one.jsonl", 500, np.array(["red", "green", "blue", "ten"]), 0),
         "two": written(tmp_path / "two.jsonl", 500, np.array(["cat", "dog", "bird", "sat"]), 1),

@@ -59,12 +59,20 @@ def judged_slowly(sets, seed, draws):
     return areas, p, family
 
 
-def window_slowly(exposure, documents, name, step, lag):
-    """(largest, smallest) of a measure in the batches of `step` and `lag` steps before."""
+def rarities_slowly(exposure, documents, name, step, lag):
+    """Between what chances the largest and the smallest of so many documents are below."""
     values = dict(zip(documents["id"], documents[name], strict=True))
     rows = exposure.filter(pl.col("step").is_between(step - lag, step))
     found = [values[one] for one in rows["id"]]
-    return max(found), min(found)
+    every = documents[name].to_list()
+
+    def share(test):
+        return fmean([test(one) for one in every]) ** len(found)
+
+    top, bottom = max(found), min(found)
+    largest = share(lambda one: one < top), share(lambda one: one <= top)
+    smallest = 1 - share(lambda one: one >= bottom), 1 - share(lambda one: one > bottom)
+    return largest, smallest
 
 
 def level_slowly(losses, place, trailing):

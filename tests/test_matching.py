@@ -3,7 +3,8 @@
 import numpy as np
 import polars as pl
 import pytest
-from attribution_reference import level_slowly, made_log, window_slowly
+from attribution_reference import level_slowly, made_log, rarities_slowly
+from scipy import stats
 
 from cleanpipe.errors import InputError
 from cleanpipe.stability.exposed import exposed, known_documents
@@ -134,19 +135,43 @@ def test_numbers_of_batches_are_those_of_loops():
     _, _, exposure, measures = made_log(12, steps=120, events=6, documents=200)
     documents = known_documents(exposure, measures)
     steps = np.arange(1, 121)
-    found = exposed(exposure, documents, steps, ["dirt", "noise", "flat"])
+    found = exposed(exposure, documents, steps, ["dirt", "noise", "words", "flat"])
     asked = np.array([[20, 33], [64, 119]])
+    everyone = list(range(len(found.features)))
     for lag in (0, 2, 10):
-        values = found.within(asked, lag)
+        values = found.within(asked, lag, everyone)
         for place, step in np.ndenumerate(asked):
-            for number, name in enumerate(["dirt", "noise"]):
-                pair = window_slowly(exposure, documents, name, step, lag)
-                assert values[place][[4 * number, 4 * number + 2]].tolist() == list(pair)
+            for number, name in enumerate(["dirt", "noise", "words"]):
+                pair = rarities_slowly(exposure, documents, name, step, lag)
+                for (low, high), own in zip(pair, values[place][4 * number :: 2], strict=False):
+                    assert low - 1e-9 <= own <= high + 1e-9
     cut = found.features[1].cut
     high = documents.filter(pl.col("dirt") > cut)["id"].to_list()
     own = exposure.filter(pl.col("step") == 64)
     share = own["id"].is_in(high).mean()
-    assert found.within(np.array([64]), 0)[0, 1] == pytest.approx(share)
+    assert found.within(np.array([64]), 0, everyone)[0, 1] == pytest.approx(share)
+
+
+def test_many_documents_are_not_rarer_than_few():
+    """Of batches of 2 and of 40 documents drawn by chance, neither stands above the other.
+
+    Their largest values as such would: 40 documents have a larger one than 2 nearly always.
+    """
+    chance = np.random.default_rng(1)
+    sizes = np.where(np.arange(400) % 2, 2, 40)
+    step = np.repeat(np.arange(400), sizes)
+    documents = pl.DataFrame({"id": [f"d{n}" for n in range(len(step))]}).with_columns(
+        tailed=pl.Series(chance.standard_cauchy(len(step))),
+        counted=pl.Series(chance.poisson(0.1, len(step))),
+    )
+    exposure = documents.select("id", step=pl.Series(step), tokens=pl.lit(10))
+    found = exposed(exposure, documents, np.arange(400), ["tailed", "counted"])
+    values = found.within(np.arange(400), 0, [0, 2, 4])
+    for number in values.T:
+        few, many = number[1::2], number[::2]
+        assert stats.mannwhitneyu(few, many).statistic / 200**2 == pytest.approx(0.5, abs=0.1)
+    raw = found.values[:, 0]
+    assert stats.mannwhitneyu(raw[1::2], raw[::2]).statistic / 200**2 < 0.1
 
 
 def test_a_sliver_of_a_document_is_not_the_most_extreme_one():

@@ -2,7 +2,8 @@
 
 One document of 500 tokens in a batch of 500,000 moves a mean by a thousandth of its own deviation,
 so means say nothing here. What does: the most extreme document, and the share of the batch's tokens
-in documents that few are as extreme as.
+in documents that few are as extreme as. The most extreme of many documents is more extreme than
+that of few, whatever is measured: so it is asked how rare it is among so many drawn by chance.
 """
 
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import numpy.typing as npt
 import polars as pl
 
 from cleanpipe.errors import InputError
+from cleanpipe.kernels import hashing
 
 Floats = npt.NDArray[np.float64]
 Steps = npt.NDArray[np.int64]
@@ -58,27 +60,64 @@ class Exposed:
     steps: Steps
     features: list[Feature]
     values: Floats
+    """The largest and smallest values as they are, and shares."""
+    counts: Floats
+    """(steps,): the documents that could be the most extreme one."""
+    spread: dict[str, Floats]
+    """The values of each measure, a document each, in ascending order."""
 
     def at(self, steps: Steps) -> npt.NDArray[np.int64]:
         """Where steps stand; -1 for those that are not there."""
         place = np.minimum(np.searchsorted(self.steps, steps), len(self.steps) - 1)
         return np.where(self.steps[place] == steps, place, -1)
 
-    def within(self, steps: Steps, lag: int) -> Floats:
-        """(*steps.shape, features): with what stood in the `lag` steps before, where it is known.
+    def within(self, steps: Steps, lag: int, kept: list[int]) -> Floats:
+        """(*steps.shape, kept): with what stood in the `lag` steps before, where it is known.
 
-        The most extreme document of them all; the mean of the shares.
+        The most extreme document of them all, as `rarity` gives it; else the mean of the shares.
         """
-        padded = np.vstack([self.values, np.full((1, len(self.features)), np.nan)])
-        window = padded[self.at(steps[..., None] - np.arange(lag + 1))]
-        known = ~np.isnan(window)
-        extreme = [feature.form in {"largest", "smallest"} for feature in self.features]
-        signs = np.where([feature.form == "smallest" for feature in self.features], -1.0, 1.0)
-        peaks = signs * np.where(known, window * signs, -np.inf).max(axis=-2)
-        means = np.where(known, window, 0).sum(axis=-2) / np.maximum(known.sum(axis=-2), 1)
-        found: Floats = np.where(extreme, peaks, means)
-        found[~np.isfinite(found)] = np.nan
+        at = self.at(steps[..., None] - np.arange(lag + 1))
+        counts = np.append(self.counts, 0)[at].sum(axis=-1)
+        found = np.empty((*steps.shape, len(kept)))
+        for place, number in enumerate(kept):
+            feature = self.features[number]
+            window = np.append(self.values[:, number], np.nan)[at]
+            if feature.cut is None:
+                most = (np.fmax if feature.high else np.fmin).reduce(window, axis=-1)
+                drawn = _drawn(steps, 11 * number + lag)
+                found[..., place] = self.rarity(feature, most, counts, drawn)
+            else:
+                known = ~np.isnan(window)
+                total = np.where(known, window, 0).sum(axis=-1)
+                found[..., place] = np.where(
+                    known.any(axis=-1), total / np.maximum(known.sum(axis=-1), 1), np.nan
+                )
         return found
+
+    def rarity(
+        self, feature: Feature, values: Floats, counts: Floats, drawn: Floats | float = 0.5
+    ) -> Floats:
+        """The chance that the most extreme of `counts` documents, drawn at random, is below.
+
+        Near 1 for a largest value, and near 0 for a smallest one, that so many documents hardly
+        have. Equal values share an interval, in which `drawn` (0 to 1) is the place: drawn by
+        chance, the result is as likely to be anything, however many documents there are.
+        """
+        every = self.spread[feature.measure]
+        below = np.searchsorted(every, values, side="left") / max(len(every), 1)
+        upto = np.searchsorted(every, values, side="right") / max(len(every), 1)
+        if feature.high:
+            low, high = below**counts, upto**counts
+        else:
+            low, high = 1 - (1 - below) ** counts, 1 - (1 - upto) ** counts
+        return np.where(np.isnan(values), np.nan, low + drawn * (high - low))
+
+
+def _drawn(steps: Steps, number: int) -> Floats:
+    """A number from 0 to 1 for each step, always the same."""
+    flat = steps.ravel().astype(np.uint64)
+    mixed = hashing.mix_arrays(flat, np.full(len(flat), number, np.uint64))
+    return ((mixed >> np.uint64(11)) / 2**53).reshape(steps.shape)
 
 
 def numeric(measures: pl.DataFrame) -> list[str]:
@@ -144,6 +183,12 @@ def exposed(
         numbers += [counted.max(), pl.col("share").filter(one > high).sum()]
         numbers += [counted.min(), pl.col("share").filter(one < low).sum()]
     named = [number.alias(str(place)) for place, number in enumerate(numbers)]
-    table = joined.with_columns(share=share).group_by("step").agg(named).sort("step")
-    values = table.drop("step").cast(pl.Float64).fill_null(np.nan).to_numpy()
-    return Exposed(table["step"].cast(pl.Int64).to_numpy(), features, values)
+    count = (pl.col("share") >= LEAST).sum().alias("documents")
+    table = joined.with_columns(share=share).group_by("step").agg(count, *named).sort("step")
+    counts = table["documents"].cast(pl.Float64).to_numpy()
+    values = table.drop("step", "documents").cast(pl.Float64).fill_null(np.nan).to_numpy()
+    spread = {
+        name: documents[name].cast(pl.Float64).fill_nan(None).drop_nulls().sort().to_numpy()
+        for name in bounds
+    }
+    return Exposed(table["step"].cast(pl.Int64).to_numpy(), features, values, counts, spread)

@@ -80,7 +80,7 @@ def _scores(found: Attribution, chosen: list[int], event: int, own: pl.DataFrame
     for place in chosen:
         feature = found.asked.features[place]
         controls = found.asked.values[event, 1:, place]
-        alone = _alone(feature, own)
+        alone = _alone(found, feature, own)
         if feature.form == FORMS[2]:
             alone, controls = -alone, -controls
         above = (alone[:, None] > controls) + 0.5 * (alone[:, None] == controls)
@@ -90,11 +90,11 @@ def _scores(found: Attribution, chosen: list[int], event: int, own: pl.DataFrame
     return total / weights
 
 
-def _alone(feature: Feature, own: pl.DataFrame) -> Floats:
-    """The number of a batch in which one document alone is as it is."""
+def _alone(found: Attribution, feature: Feature, own: pl.DataFrame) -> Floats:
+    """The number of a batch in which one document alone is as it is, and nobody more so."""
     values = own[feature.measure].cast(pl.Float64).fill_null(np.nan).to_numpy()
     if feature.cut is None:
-        worst = np.inf if feature.form == FORMS[2] else -np.inf
-        return np.where(np.isnan(values), worst, values)
+        rare = found.asked.exposed.rarity(feature, values, np.full(len(values), float(own.height)))
+        return np.where(np.isnan(rare), 1.0 if feature.form == FORMS[2] else 0.0, rare)
     beyond = values > feature.cut if feature.high else values < feature.cut
     return np.where(beyond, own["share"].to_numpy(), 0.0)

@@ -68,16 +68,16 @@ def shifted_events(log: Log, cases: Steps, chance: np.random.Generator) -> Steps
 
 def shift_p(asked: Asked, shifted: Steps, own: Floats) -> Floats:
     """How often shifted events stand as far from the same controls as the events do."""
-    base = len(asked.features) // len(asked.question.lags)
     kept = places(asked.exposed, asked)
-    above = np.zeros(len(asked.features))
-    for cases in shifted:
-        for number, lag in enumerate(asked.question.lags):
-            own_part = slice(number * base, (number + 1) * base)
-            values = asked.values[:, :, own_part].copy()
-            values[:, 0] = asked.exposed.within(cases, lag)[:, kept]
-            far = np.abs(permutation.auroc(filled(values)).mean(axis=0) - 0.5)
-            above[own_part] += far >= np.abs(own[own_part] - 0.5) - 1e-12
+    moved = np.concatenate(
+        [asked.exposed.within(shifted, lag, kept) for lag in asked.question.lags], axis=-1
+    )
+    far = np.abs(own - 0.5) - 1e-12
+    values = asked.values.copy()
+    above = np.zeros(len(own))
+    for cases in moved:
+        values[:, 0] = cases
+        above += np.abs(permutation.auroc(filled(values)).mean(axis=0) - 0.5) >= far
     return np.asarray((1 + above) / (len(shifted) + 1), np.float64)
 
 

@@ -106,7 +106,7 @@ def lagged(
         for lag in lags
         for f in (numbers.features[k] for k in kept)
     ]
-    values = np.concatenate([numbers.within(steps, lag)[..., kept] for lag in lags], axis=-1)
+    values = np.concatenate([numbers.within(steps, lag, kept) for lag in lags], axis=-1)
     return features, filled(values)
 
 

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from cleanpipe.gates import BY_RULE, METRICS
+from cleanpipe.drift import STATISTICS
+from cleanpipe.gates import BY_RULE, DRIFT_ABOUT, METRICS
 from cleanpipe.presets import files
 from cleanpipe.recipe import Recipe
 
@@ -133,6 +134,7 @@ report: {samples: none}
 gates:
   kept_share: {low: 0.5}
   dropped_by_words: {high: 0.2, on_fail: warn}
+  drift.words.psi: {high: 0.2}
 """,
 }
 OPEN = {"filter": "MEASURE", "gates": "METRIC"}
@@ -189,7 +191,10 @@ def _section(path: str, model: Schema, root: Schema) -> Iterator[str]:
         yield from ("| METRIC | what it is |", "|---|---|")
         yield from (f"| `{name}` | {about} |" for name, about in plain.items())
         first = "documents that `filter.RULE` was the first to drop, of those read"
-        yield f"| `{BY_RULE}RULE` | {first} |\n"
+        yield f"| `{BY_RULE}RULE` | {first} |"
+        forms = ", ".join(f"`drift.{side}MEASURE.STATISTIC`" for side in ("", "raw."))
+        named = ", ".join(f"`{name}`" for name in STATISTICS)
+        yield f"| {forms} | {DRIFT_ABOUT}. STATISTIC is {named}: [drift.md](drift.md) |\n"
     for full, inner in below.items():
         yield from _section(full, inner, root)
 

@@ -106,6 +106,8 @@ def _groups(groups: dict[str, Any]) -> Table:
 
 
 def _gate(gate: dict[str, Any]) -> Text:
+    if gate["value"] is None:
+        return Text(f"gate {gate['metric']}: needs a run")
     least, most = (f"{value:,.6g}" for value in gate["value"])
     value = least if least == most else f"{least} to {most}"
     bounds = [f"{name} {gate[name]:g}" for name in ("low", "high") if gate[name] is not None]

@@ -18,11 +18,13 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema
 
+from cleanpipe.drift import STATISTICS
 from cleanpipe.filter import MEASURES
 from cleanpipe.nearest import did_you_mean
 from cleanpipe.urls import CAP, KINDS
 
 BY_RULE = "dropped_by_"
+GROUPED = ("lang", "source")
 METRICS: Mapping[str, str] = {
     "kept_share": "documents kept, of those read",
     "dropped_share": "documents dropped, of those read",
@@ -37,6 +39,12 @@ METRICS: Mapping[str, str] = {
     },
 }
 """What can have a gate, and what it means. A share of nothing is 0."""
+DRIFT = "drift."
+DRIFT_PATTERN = rf"^drift\.(raw\.)?[^.]+\.({'|'.join(STATISTICS)})$"
+DRIFT_ABOUT = (
+    "how far a measure, `lang` or `source` lies from that of the last published run, of what was "
+    "kept, or with `raw` of what was read; passes where there is nothing to compare with"
+)
 
 
 def known_metric(name: str) -> str:
@@ -44,11 +52,34 @@ def known_metric(name: str) -> str:
 
     Errors: ValueError, with the nearest name.
     """
-    if name not in METRICS:
+    if name.startswith(DRIFT):
+        measure_of(name)
+    elif name not in METRICS:
         plain = ", ".join(metric for metric in METRICS if not metric.startswith(BY_RULE))
         near = did_you_mean(name, METRICS) or f"; these are: {plain}, {BY_RULE}RULE"
         raise ValueError(f"no such metric{near}")
     return name
+
+
+def measure_of(metric: str) -> tuple[str, str, str]:
+    """Side, measure and statistic of a metric of drift.
+
+    Errors: ValueError, with the nearest name.
+
+    >>> measure_of("drift.words.psi"), measure_of("drift.raw.lang.js")
+    (('clean', 'words', 'psi'), ('raw', 'lang', 'js'))
+    """
+    parts = metric.removeprefix(DRIFT).split(".")
+    side = "raw" if len(parts) > 2 and parts[0] == "raw" else "clean"
+    name, statistic = ".".join(parts[side == "raw" : -1]), parts[-1]
+    allowed = ("psi", "js") if name in GROUPED else tuple(STATISTICS)
+    if not name or statistic not in allowed:
+        near = did_you_mean(statistic, allowed) or f": {', '.join(allowed)}"
+        raise ValueError(
+            f"no such metric: expected drift.MEASURE.STATISTIC or drift.raw.MEASURE.STATISTIC, "
+            f"{statistic!r} is no statistic{' of groups' if name in GROUPED else ''}{near}"
+        )
+    return side, name, statistic
 
 
 Bound = Annotated[float, Field(allow_inf_nan=False)] | None
@@ -79,10 +110,13 @@ class Gate(BaseModel):
             raise ValueError(f"low {self.low:g} is above high {self.high:g}: no run could pass")
         return self
 
-    def judge(self, metric: str, value: float) -> dict[str, Any]:
-        """The gate's line in stats.json: metric, value, bounds, and how it came out."""
-        too_low = self.low is not None and value < self.low
-        too_high = self.high is not None and value > self.high
+    def judge(self, metric: str, value: float | None) -> dict[str, Any]:
+        """The gate's line in stats.json: metric, value, bounds, and how it came out.
+
+        Without a value, of a drift from nothing, it passes.
+        """
+        too_low = self.low is not None and value is not None and value < self.low
+        too_high = self.high is not None and value is not None and value > self.high
         outcome = {"fail": "failed", "warn": "warned"}[self.on_fail]
         return {
             "metric": metric,
@@ -109,7 +143,7 @@ class Gates(RootModel[dict[Annotated[str, AfterValidator(known_metric)], Gate]])
         return {
             metric: gate
             for metric, gate in given.items()
-            if metric not in METRICS or (gate is not None and gate is not False)
+            if not _is_known(metric) or (gate is not None and gate is not False)
         }
 
     @classmethod
@@ -123,6 +157,7 @@ class Gates(RootModel[dict[Annotated[str, AfterValidator(known_metric)], Gate]])
         schema["properties"] = {
             name: {"anyOf": either, "description": about} for name, about in METRICS.items()
         }
+        schema["patternProperties"] = {DRIFT_PATTERN: {"anyOf": either, "description": DRIFT_ABOUT}}
         schema["additionalProperties"] = False
         return schema
 
@@ -131,12 +166,22 @@ class Gates(RootModel[dict[Annotated[str, AfterValidator(known_metric)], Gate]])
         return [gate.judge(metric, value(metric, stats)) for metric, gate in self.root.items()]
 
 
-def value(metric: str, stats: Mapping[str, Any]) -> float:
-    """A metric of a run, from `documents`, `clean`, `stages` and `by` of its statistics.
+def _is_known(metric: str) -> bool:
+    return metric in METRICS or (isinstance(metric, str) and metric.startswith(DRIFT))
+
+
+def value(metric: str, stats: Mapping[str, Any]) -> float | None:
+    """A metric of a run, from `documents`, `clean`, `stages`, `by` and `drift` of its statistics.
+
+    None is a drift that cannot be told: there is no earlier run, or one of both has no such value.
 
     >>> value("kept_share", {"documents": {"read": 8, "kept": 6}})
     0.75
     """
+    if metric.startswith(DRIFT):
+        side, name, statistic = measure_of(metric)
+        found: float | None = stats["drift"][side].get(name, {}).get(statistic)
+        return found
     if metric == "kept_bytes":
         return int(stats["clean"]["bytes"])
     if metric == "kept_documents":
@@ -166,6 +211,8 @@ def told(line: Mapping[str, Any]) -> str:
     >>> told(Gate(low=0.5).judge("kept_share", 0.25))
     'kept_share is 0.25, below low 0.5'
     """
+    if line["value"] is None:
+        return f"{line['metric']}: nothing to compare with"
     known = f"{line['metric']} is {_number(line['value'])}"
     if line["outcome"] == "passed":
         return known

@@ -62,6 +62,19 @@ def edges(name: str) -> npt.NDArray[np.float64]:
     return FRACTION_EDGES if is_share else np.concatenate([[0.0], REAL_EDGES])
 
 
+def middles(name: str, places: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The middles of the bins with these lower edges; of the last one, which is open, its edge.
+
+    >>> middles("words", np.array([2.0, 64.0])).tolist()
+    [2.0, 69.5]
+    """
+    lower = edges(name)
+    number = np.searchsorted(lower, places + 2.0**-41, side="right")
+    beyond = lower[np.minimum(number, len(lower) - 1)] - (1 if is_whole(name) else 0)
+    middle: npt.NDArray[np.float64] = (places + np.maximum(beyond, places)) / 2
+    return middle
+
+
 def histogram(name: str, values: pl.Series) -> Histogram:
     """How many documents fall in each bin; only bins that hold some, by their lower edge.
 

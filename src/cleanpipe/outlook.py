@@ -87,6 +87,7 @@ def counted(end: Decisions, table: pl.DataFrame, known: Mapping[str, Any]) -> di
         "clean": stats.sizes(sizes.filter(pl.Series(end.alive))),
         "stages": stats.stages(verdicts, sizes),
         "by": known["by"],
+        "drift": {"raw": {}, "clean": {}},  # of other documents, it takes a run to tell
     }
 
 
@@ -130,13 +131,13 @@ def _gates(
     """Each gate of the changed recipe at both ends."""
     lines = []
     for same in zip(*(asked.asked.gates.judge(one) for one in ends), strict=True):
-        values = [line["value"] for line in same]
+        values = [line["value"] for line in same if line["value"] is not None]
         lines.append(
             {
                 **same[0],
-                "before": gates.value(same[0]["metric"], known),
-                "value": [min(values), max(values)],
-                "outcome": list(dict.fromkeys(line["outcome"] for line in same)),
+                "before": gates.value(same[0]["metric"], known) if values else None,
+                "value": [min(values), max(values)] if values else None,
+                "outcome": list(dict.fromkeys(line["outcome"] for line in same if values)),
             }
         )
     return lines

@@ -38,7 +38,7 @@ from cleanpipe.filter import (
     OF_LANGUAGE,
     Filter,
 )
-from cleanpipe.gates import Gates
+from cleanpipe.gates import DRIFT, Gates, measure_of
 from cleanpipe.measuring import Measure
 from cleanpipe.nearest import did_you_mean
 from cleanpipe.normalize import Normalize
@@ -379,5 +379,11 @@ class Recipe(BaseModel):
         for name in self.balance.buckets if self.balance else ():
             if name in known and not known[name].is_numeric():
                 yield "balance.buckets", f"{name!r} is a column of {known[name]}, not of numbers"
+        yield from self._gate_problems(known)
+
+    def _gate_problems(self, known: Mapping[str, pl.DataType]) -> Iterator[tuple[str, str]]:
         if "lang_und_share" in self.gates.root and "lang" not in known:
             yield "gates.lang_und_share", "no language is measured: set measure.language: true"
+        for metric in self.gates.root:
+            if metric.startswith(DRIFT) and (name := measure_of(metric)[1]) not in known:
+                yield f"gates.{metric}", f"{name!r} is not measured{did_you_mean(name, known)}"

@@ -18,6 +18,7 @@ from pathlib import Path
 from cleanpipe import (
     contamination,
     corpus,
+    counting,
     examples,
     gates,
     intake,
@@ -348,11 +349,11 @@ class Work:
         """Count everything, and hold the books to balance."""
         receipts = self._receipts("write", range(self.parts))
         documents = self.decisions.documents
-        groups, total = outcome.largest_groups(documents), outcome.Total()
+        groups, total = counting.largest_groups(documents), counting.Total()
 
         def count_block(place: int) -> store.Record:
             given = (documents, self.recipe, groups, place)
-            return total.add(self.pool.call(outcome.count_block, *given))
+            return total.add(self.pool.call(counting.count_block, *given))
 
         if any(receipt["asked"] > receipt["added"] for receipt in receipts):
             self.decisions.left_out(ledger.left_out(self.folder))

@@ -191,10 +191,39 @@ class Gate(Described):
 
     metric: Name
     value: float | None
+    """Null of a drift that could not be told."""
     low: float | None
     high: float | None
     on_fail: Literal["fail", "warn"]
-    outcome: Literal["passed", "failed", "warned", "not_judged"]
+    outcome: Literal["passed", "failed", "warned"]
+
+
+class Apart(Described):
+    """How far a measure, or the groups of a column, lies from the earlier run's: drift.py."""
+
+    psi: float
+    psi_by_chance: float
+    """What two samples of one corpus would stay below 99 times of 100."""
+    js: float
+    ks: float | None = None
+    """This and what follows: not of groups."""
+    wasserstein: float | None = None
+    wasserstein_sd: float | None = None
+    """Null where the earlier run had one value only."""
+    effect: Literal["chance", "none", "small", "medium", "large"]
+    """The largest word of psi, ks and wasserstein_sd."""
+
+
+class Drift(Described):
+    """How far a run lies from the one that was published when it ran, read and kept."""
+
+    against: Name | None
+    """That run."""
+    why_not: str | None
+    """Why nothing was compared."""
+    raw: dict[Name, Apart]
+    """By measure; lang and source are the columns' groups."""
+    clean: dict[Name, Apart]
 
 
 class Sketch(Described):
@@ -257,6 +286,7 @@ class Stats(Described):
     copies: Copies
     diversity: dict[Name, Any]
     sketches: Sketches
+    drift: Drift
     gates: list[Gate]
     alerts: list[str]
     """What whoever runs this should know, in words."""

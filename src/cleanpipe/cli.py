@@ -263,6 +263,7 @@ app.command("cleanpipe.cli_export:export", name="export", help="Write token file
 quality = App(name="quality", help="A classifier of your own, for measure.models.")
 app.command(quality)
 app.command("cleanpipe.cli_augment:augment", name="augment")
+app.command("cleanpipe.cli_import:import_", name="import")
 app.command("cleanpipe.cli_card:card", name="card", help="Write a dataset card and Croissant.")
 app.command(
     "cleanpipe.cli_mixture:mixture",

@@ -70,6 +70,9 @@ class Input(BaseModel):
     """Whether a .txt file is one document, or each of its lines."""
     rename: dict[str, str] = {}
     """New names for columns, old: new; the text column keeps out of it."""
+    unnest: str | None = None
+    """A column of objects, such as datatrove's `metadata`, whose fields become columns, before any
+    is renamed; one whose name another column has is `metadata_NAME` then."""
     on_bad_shard: Literal["quarantine", "fail"] = "quarantine"
     """A shard that breaks off goes on in quarantine, or ends the run."""
 

@@ -1,6 +1,6 @@
 """Shards -> batches of documents. What cannot be read goes to quarantine, the rest goes on."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -85,8 +85,11 @@ def _ends(span: Span) -> Rows:
 
 
 def _named(parsed: Parsed, shard: Shard, given: Input) -> Batch:
-    names = renamed(parsed.names, given.rename, shard.name)
-    table = table_of(names, parsed.columns, len(parsed.texts))
+    own, columns = parsed.names, parsed.columns
+    if given.unnest is not None and given.unnest in own:
+        own, columns = _unnested(own, columns, given.unnest, shard.name)
+    names = renamed(own, given.rename, shard.name)
+    table = table_of(names, columns, len(parsed.texts))
     if given.source is not None:
         table = _with_source(table, given.source, shard.name)
     return Batch(
@@ -96,6 +99,29 @@ def _named(parsed: Parsed, shard: Shard, given: Input) -> Batch:
         parsed.rows,
         tuple(bad.quarantine(shard.name) for bad in parsed.bad),
     )
+
+
+def _unnested(
+    names: Sequence[str], columns: Sequence[pa.Array], nested: str, shard: str
+) -> tuple[list[str], list[pa.Array]]:
+    """The columns, with the fields of one of them in its place."""
+    place = list(names).index(nested)
+    column = columns[place]
+    others = [name for name in names if name != nested]
+    if pa.types.is_null(column.type):
+        fields: dict[str, pa.Array] = {}
+    elif pa.types.is_struct(column.type):
+        own = [field.name for field in column.type]
+        taken = {name for name in own if name in {*others, "text"}}
+        renamed_ = (f"{nested}_{name}" if name in taken else name for name in own)
+        fields = dict(zip(renamed_, column.flatten(), strict=True))
+    else:
+        raise InputError(
+            f"{shard}: input.unnest names column {nested!r}, which holds {column.type} and no "
+            "objects; leave unnest out"
+        )
+    rest = [column for name, column in zip(names, columns, strict=True) if name != nested]
+    return [*others, *fields], [*rest, *fields.values()]
 
 
 def _with_source(table: pa.Table, source: str, shard: str) -> pa.Table:

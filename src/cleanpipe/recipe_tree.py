@@ -216,23 +216,31 @@ def read(text: str, name: str, *, located: bool = True) -> Node | None:
     return builder.root
 
 
-def read_file(path: Path, name: str) -> Node:
-    """The tree of a file, which holds a mapping.
+def text_of(path: Path, name: str) -> str:
+    """A recipe's text.
 
-    Errors: RecipeError as for `read`, and for a file that cannot be read or is over 1 MB.
+    Errors: RecipeError for a file that cannot be read, is no UTF-8, or is over 1 MB.
     """
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
         if len(data) > MAX_BYTES:
             raise RecipeError(f"{name}: over {MAX_BYTES:,} bytes; that is no recipe")
-        root = read(data.decode("utf-8-sig"), name)
+        return data.decode("utf-8-sig")
     except FileNotFoundError:
         raise RecipeError(f"{name}: no such file; give the path of a recipe") from None
     except OSError as error:
         raise RecipeError(f"{name}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise RecipeError(f"{name}: byte {error.start} is not UTF-8; save it as UTF-8") from None
+
+
+def read_file(path: Path, name: str) -> Node:
+    """The tree of a file, which holds a mapping.
+
+    Errors: RecipeError as for `read` and `text_of`.
+    """
+    root = read(text_of(path, name), name)
     if root is None:
         raise RecipeError(f"{name}: is empty; a recipe needs input: {{path: ...}} at least")
     if not isinstance(root.value, dict):

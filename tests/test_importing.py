@@ -174,7 +174,9 @@ def test_a_column_without_objects_cannot_be_unnested(tmp_path, write_recipe):
 def test_the_page_lists_every_operator():
     """docs/import.md has a row for each operator with a counterpart, with its outcome."""
     page = (Path(__file__).parents[1] / "docs" / "import.md").read_text("utf-8")
-    rows = dict(re.findall(r"^\| (\w+_(?:mapper|filter|deduplicator)) \| ([a-z ]+) \|", page, re.MULTILINE))
+    rows = dict(
+        re.findall(r"^\| (\w+_(?:mapper|filter|deduplicator)) \| ([a-z ]+) \|", page, re.MULTILINE)
+    )
     assert rows.keys() == importing.OPERATORS.keys()
     options = {"rep_len": 10}
     for name, take in importing.OPERATORS.items():

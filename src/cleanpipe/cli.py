@@ -260,8 +260,11 @@ app.command(
     help="Say what is published, how old it is, and how the newest run came out.",
 )
 app.command("cleanpipe.cli_export:export", name="export", help="Write token files for trainers.")
-quality = App(name="quality", help="A classifier of your own, for measure.models.")
-app.command(quality)
+app.command(
+    "cleanpipe.cli_quality:quality",
+    name="quality",
+    help="A classifier of your own, for measure.models.",
+)
 app.command("cleanpipe.cli_augment:augment", name="augment")
 app.command("cleanpipe.cli_import:import_", name="import")
 app.command("cleanpipe.cli_card:card", name="card", help="Write a dataset card and Croissant.")
@@ -275,65 +278,6 @@ app.command(
     name="stability",
     help="Link a corpus to the stability of training.",
 )
-
-
-@quality.command
-def fit(
-    good: str,
-    bad: str,
-    *,
-    output: Path,
-    text: str = "text",
-    epochs: int = 10,
-    ngrams: int = 2,
-    lr: float = 0.5,
-    dim: int = 10,
-    bucket: int = 1 << 18,
-    held_out: float = 0.2,
-    seed: int = 0,
-    json: bool = False,
-) -> int:
-    """Train a fastText classifier that tells GOOD documents from BAD ones, and score it.
-
-    Parameters
-    ----------
-    good
-        A path or pattern of documents that you want more of.
-    bad
-        A path or pattern of documents that you want less of.
-    output
-        The model's file, for measure.models.
-    text
-        The column that holds the text.
-    epochs
-        How often training sees each example.
-    ngrams
-        The longest run of words that is a feature (fastText's wordNgrams): 1, 2 or 3.
-    lr
-        The learning rate at the beginning; it falls to zero.
-    dim
-        Numbers a word: more tell more kinds apart, and make training and the model larger.
-    bucket
-        Slots that runs of words share: each costs `dim` times 4 bytes of the model.
-    held_out
-        The share of the examples that is scored instead of trained on.
-    seed
-        The start of all chance; the same one gives the same bytes.
-    json
-        Print the scores as JSON.
-    """
-    from cleanpipe.console import Progress, show_fit  # noqa: PLC0415
-    from cleanpipe.quality import chosen  # noqa: PLC0415
-
-    options = {"epochs": epochs, "ngrams": ngrams, "lr": lr, "dim": dim, "bucket": bucket}
-    options |= {"held_out": held_out, "seed": seed}
-    with Progress(people) as progress:
-        done = chosen(text=text, **options).train(good, bad, output, progress.tell)
-    if json:
-        print_json(done)
-    else:
-        show_fit(Console(highlight=False), done)
-    return 0
 
 
 @app.command

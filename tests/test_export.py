@@ -257,7 +257,7 @@ def test_an_export_is_there_as_a_whole_or_not(output, tokens, tmp_path, monkeypa
     export(output, tmp_path / "to", tokens=tokens, form="megatron")
     before = hashes(tmp_path / "to")
     write = store.write_file
-    for broken in range(4):
+    for broken in range(5):
         calls = []
 
         def failing(path, fill, broken=broken, calls=calls, **options):
@@ -270,13 +270,14 @@ def test_an_export_is_there_as_a_whole_or_not(output, tokens, tmp_path, monkeypa
         with pytest.raises(OutputError, match="free some space"):
             export(output, tmp_path / "to", tokens=tokens, form="megatron", seed=9)
         assert hashes(tmp_path / "to") == before
-    assert len(calls) == 4
+    assert len(calls) == 5
     monkeypatch.undo()
     assert not list(tmp_path.glob(".tmp-*"))
     (tmp_path / f".tmp-to-{os.getpid()}-01234567").mkdir()  # what a kill leaves
     export(output, tmp_path / "to", tokens=tokens, seed=9)
     assert not list(tmp_path.glob(".tmp-*"))
-    assert hashes(tmp_path / "to").keys() == {"train.bin", "train.docs.parquet", "export.json"}
+    tables = {"train.docs.parquet", "train.repeats.parquet"}
+    assert hashes(tmp_path / "to").keys() == {"train.bin", "export.json", *tables}
 
 
 def test_no_folder_of_others_is_replaced_and_no_two_write_at_once(output, tokens, tmp_path):
@@ -293,6 +294,29 @@ def test_no_folder_of_others_is_replaced_and_no_two_write_at_once(output, tokens
         os.close(held)
     (tmp_path / "to").mkdir()
     export(output, tmp_path / "to", tokens=tokens)
+
+
+def test_spread_through_the_verb(output, tokens, tmp_path):
+    """Every document once, files of whole batches, what was kept in export.json and in words."""
+    line = [sys.executable, "-m", "cleanpipe.cli", "export", str(output), str(tmp_path / "to")]
+    line += ["--tokens", tokens, "--format", "llmc", "--order", "spread", "--file-tokens", "7000"]
+    done = subprocess.run(
+        [*line, "--batch-tokens", "2000", "--cluster", "0.2"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "spread over batches of 2,000 tokens: " in done.stdout
+    said = orjson.loads((tmp_path / "to" / "export.json").read_bytes())
+    sizes = [file["tokens"] for file in said["files"] if "tokens" in file]
+    assert set(sizes[:-1]) == {6_000}
+    assert said["spread"]["kinds"]["text"]["over_by_several"] == 0
+    table = places(tmp_path / "to")
+    assert table.n_unique(["part", "row"]) == len(table) == 400
+    for options, wrong in (({}, "--batch-tokens"), ({"form": "megatron"}, "order of its own")):
+        with pytest.raises(RecipeError, match=wrong):
+            export(output, tmp_path / "no", tokens=tokens, arranged="spread", **options)
 
 
 def test_the_verb_writes_and_prints(output, tokens, tmp_path):

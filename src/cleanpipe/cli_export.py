@@ -17,6 +17,10 @@ def export(
     order: str = "shuffle",
     seed: int = 0,
     file_tokens: int = 100_000_000,
+    batch_tokens: int | None = None,
+    coherent: float = 0.01,
+    cluster: float = 0.02,
+    source: float = 0.1,
     json: bool = False,
 ) -> int:
     """Write the published corpus as token files, and where each document stands in them.
@@ -35,16 +39,28 @@ def export(
     end
         The token that is put after each document.
     order
-        shuffle: documents in an order drawn by the seed; stored: as they stand in the parts.
+        shuffle: documents in an order drawn by the seed; spread: a shuffle in which no batch holds
+        too much of one thing; stored: as they stand in the parts.
     seed
         The start of the shuffle; the same one gives the same bytes.
     file_tokens
         The most tokens that a file of llm.c holds; other formats have one file.
+    batch_tokens
+        For --order spread: the tokens of a step, of all ranks.
+    coherent
+        The most of a batch that is repeats, as a share.
+    cluster
+        The most of a batch that is one document with its copies, or one text.
+    source
+        The most of a batch that is one source, beyond its share of the corpus.
     json
         Print export.json.
     """
     from cleanpipe.console import Progress  # noqa: PLC0415 - heavy; --help needs none
     from cleanpipe.export.export import export as written  # noqa: PLC0415
+    from cleanpipe.export.spreading import Bounds, sentence  # noqa: PLC0415
+
+    bounds = None if batch_tokens is None else Bounds(batch_tokens, coherent, cluster, source)
 
     with Progress(Console(stderr=True, highlight=False)) as progress:
         said = written(
@@ -56,6 +72,7 @@ def export(
             arranged=order,
             seed=seed,
             file_tokens=file_tokens,
+            bounds=bounds,
             tell=progress.tell,
         )
     if json:
@@ -63,4 +80,6 @@ def export(
     else:
         console = Console(highlight=False, markup=False, soft_wrap=True)
         console.print(f"{to}: {said['documents']:,} documents, {said['tokens']:,} tokens")
+        if said["spread"]:
+            console.print(sentence(said["spread"]))
     return 0

@@ -15,13 +15,14 @@ import pyarrow as pa
 
 from cleanpipe import store, tokenizer
 from cleanpipe.errors import RecipeError
-from cleanpipe.export import folder, forms, order, published
+from cleanpipe.export import folder, forms, masks, order, published, spreading
 from cleanpipe.kernels.buffers import text_buffers
 from cleanpipe.kernels.hashing import hash_texts
+from cleanpipe.kernels.spread import repeat_spans
 
 PROOF = "export.json"
 PLACES = "train.docs.parquet"
-ORDERS = ("shuffle", "stored")
+ORDERS = ("shuffle", "spread", "stored")
 FILE_TOKENS = 100_000_000
 ROWS_AT_ONCE = 65_536
 Tell = Callable[[str, int, int], None]
@@ -51,9 +52,12 @@ def export(
     arranged: str = "shuffle",
     seed: int = 0,
     file_tokens: int = FILE_TOKENS,
+    bounds: spreading.Bounds | None = None,
     tell: Tell = lambda *_: None,
 ) -> dict[str, Any]:
     """Write the current corpus of `output` into the folder `to`; what export.json says.
+
+    `bounds` are those of the order spread, and are asked for by no other.
 
     Errors: RecipeError for an unknown format, order or end token, or ids that the format cannot
     hold; InputError where nothing is published, or no document, or a part was changed; OutputError
@@ -66,6 +70,8 @@ def export(
         raise RecipeError(f"--seed {seed}: expected 0 to 2^64 - 1")
     if not 1 <= file_tokens <= forms.LLMC_MOST:
         raise RecipeError(f"--file-tokens {file_tokens}: expected 1 to {forms.LLMC_MOST:,}")
+    if arranged == "spread":
+        file_tokens = _whole_batches(form, file_tokens, bounds)
     library = tokenizer.loaded(tokens)
     end_id = library.token_to_id(end)
     if end_id is None:
@@ -75,10 +81,8 @@ def export(
     manifest = published.manifest_of(output)
     with folder.replaced(to, PROOF) as new:
         scratch = new / "tokens"
-        table, lengths = _tokenized(output, manifest, tokens, end_id, scratch, tell)
-        rows = np.arange(len(lengths))
-        if arranged == "shuffle":
-            rows = order.shuffled(pl.DataFrame(table.select(list(order.NAMES))), seed)
+        table, lengths, repeats = _tokenized(output, manifest, tokens, end_id, scratch, tell)
+        rows, kept = _ordered(table, lengths, repeats, bounds, arranged, seed)
         starts = (np.cumsum(lengths) - lengths)[rows]
         stream = forms.Stream(np.memmap(scratch, np.uint32, "r"), starts, lengths[rows])
         files = forms.write(form, new, stream, kind, file_tokens)
@@ -86,6 +90,8 @@ def export(
         scratch.unlink()
         tables = _places(table, rows, lengths[rows])
         files.append(store.write_table(new / PLACES, tables, PLACE))
+        stretches = masks.table(repeats, rows, lengths[rows])
+        files.append(store.write_table(new / masks.FILE, [stretches], masks.STRETCH))
         said = {
             "version": 1,
             "format": form,
@@ -95,6 +101,7 @@ def export(
             "end_of_document": {"token": end, "id": end_id, "policy": "after each document"},
             "order": arranged,
             "seed": None if arranged == "stored" else seed,
+            "spread": kept,
             "documents": len(lengths),
             "tokens": int(lengths.sum()),
             "files": files,
@@ -103,11 +110,47 @@ def export(
     return said
 
 
+def _whole_batches(form: str, file_tokens: int, bounds: spreading.Bounds | None) -> int:
+    """The most tokens of a file of whole batches."""
+    if form == "megatron":
+        raise RecipeError(
+            "--order spread: Megatron draws an order of its own, which would undo it; export as "
+            "llmc or nanogpt for a loader that reads from the beginning, or choose --order shuffle"
+        )
+    if bounds is None:
+        raise RecipeError("--order spread needs --batch-tokens: the tokens of a step")
+    bounds.check()
+    if file_tokens < bounds.batch_tokens:
+        raise RecipeError(
+            f"--file-tokens {file_tokens:,} is less than a batch of {bounds.batch_tokens:,} tokens"
+        )
+    return file_tokens - file_tokens % bounds.batch_tokens
+
+
+def _ordered(
+    table: pa.Table,
+    lengths: forms.Lengths,
+    repeats: forms.Lengths,
+    bounds: spreading.Bounds | None,
+    arranged: str,
+    seed: int,
+) -> tuple[order.Rows, dict[str, Any] | None]:
+    """The documents' numbers in final order; and what was kept of the bounds, if there are any."""
+    documents = pl.DataFrame(table.select([*order.NAMES, "source"]))
+    if arranged == "stored":
+        return np.arange(len(lengths)), None
+    if arranged == "shuffle" or bounds is None:
+        return order.shuffled(documents, seed), None
+    sizes = repeats[:, 2] - repeats[:, 1]
+    coherent = np.bincount(repeats[:, 0], sizes, len(lengths)).astype(np.int64)
+    return spreading.arranged(documents, lengths, coherent, bounds, seed)
+
+
 def _tokenized(
     output: Path, manifest: store.Record, tokens: str, end_id: int, scratch: Path, tell: Tell
-) -> tuple[pa.Table, forms.Lengths]:
-    """Write all tokens in stored order; the documents, and how many tokens each has."""
-    tables, lengths = [], []
+) -> tuple[pa.Table, forms.Lengths, forms.Lengths]:
+    """Write all tokens in stored order; the documents, how many tokens each has, its repeats."""
+    tables, lengths, repeats = [], [], []
     total = sum(part["rows"] for part in manifest["parts"])
     done = 0
     with scratch.open("xb") as file:
@@ -117,6 +160,8 @@ def _tokenized(
             places, ids = tokenizer.encode(tokens, offsets, data)
             file.write(np.insert(ids, places[1:], end_id).astype(np.uint32).tobytes())
             lengths.append(np.diff(places) + 1)
+            found = repeat_spans(ids, places, masks.TIMES, masks.LEAST)
+            repeats.append(found + np.array([done, 0, 0, 0]))
             low, high = hash_texts(offsets, data, np.uint64(0))
             known = table.drop_columns(["text"]).append_column("text_lo", pa.array(low))
             tables.append(known.append_column("text_hi", pa.array(high)))
@@ -124,7 +169,8 @@ def _tokenized(
     if not done:
         raise published.nothing(output)
     tell("tokenize", done, total)
-    return pa.concat_tables(tables).unify_dictionaries(), np.concatenate(lengths)
+    whole = pa.concat_tables(tables).unify_dictionaries()
+    return whole, np.concatenate(lengths), np.concatenate(repeats)
 
 
 def _places(table: pa.Table, rows: order.Rows, lengths: forms.Lengths) -> Iterator[pa.Table]:

@@ -16,9 +16,9 @@ from prefect.artifacts import (
 )
 from prefect.cache_policies import NO_CACHE
 
-from cleanpipe.stability import shown, twins
+from cleanpipe.stability import probing, shown
 
-told: ContextVar[twins.Tell] = ContextVar("told", default=lambda *_: None)
+told: ContextVar[probing.Tell] = ContextVar("told", default=lambda *_: None)
 """Who is told how far a probe is, beside Prefect."""
 
 
@@ -30,17 +30,20 @@ def stability(raw: str, clean: str, output: str = "probe", form: str = "quick") 
     """
     result = train_twins(raw, clean, output, form, told.get())
     create_table_artifact(shown.rows(result), key="twins", description=result["limits"])
+    if "sweep" in result:
+        arms = result["sweep"]
+        create_table_artifact(shown.sweep_rows(arms), key="arms", description=arms["limits"])
     return str(Path(output) / "probe.json")
 
 
 @task(name="train twins", cache_policy=NO_CACHE, retries=1, persist_result=False)
-def train_twins(raw: str, clean: str, output: str, form: str, tell: twins.Tell) -> dict[str, Any]:
-    """All twins of a form, with a bar."""
+def train_twins(raw: str, clean: str, output: str, form: str, tell: probing.Tell) -> dict[str, Any]:
+    """All twins of a form, and its arms, with a bar."""
     bar = create_progress_artifact(progress=0.0, key="twins-done")
 
     def both(step: str, done: int, total: int) -> None:
         tell(step, done, total)
-        if step == "twins":
+        if step in {"twins", "runs"}:
             update_progress_artifact(artifact_id=bar, progress=100 * done / total)
 
-    return twins.probe(raw, clean, Path(output), twins.FORMS[form], both)
+    return probing.probe(raw, clean, Path(output), form, both)

@@ -22,7 +22,8 @@ def report(
     samples
         Excerpts of documents: none, masked or full, read again where the run shows others.
     probe
-        The probe.json of `cleanpipe stability probe`, to be shown on the page.
+        The probe.json of `cleanpipe stability probe`, or the sweep.json of `cleanpipe stability
+        sweep`, to be shown on the page.
     output
         Where the page goes.
     """

@@ -30,25 +30,62 @@ def probe(
     output
         Where logs, checkpoints and probe.json go.
     form
-        `quick` (minutes) or `standard` (all faults, three learning rates, four checkpoints: a
-        night).
+        `quick` (minutes) or `standard` (all faults, three learning rates, four checkpoints, and
+        the arms of `stability sweep`: a night).
     json
         Print the result as JSON.
     """
     from cleanpipe.console import Progress  # noqa: PLC0415 - heavy; --help needs none
 
     _needs_torch()
-    from cleanpipe.stability import twins  # noqa: PLC0415
-    from cleanpipe.stability.shown import show_probe  # noqa: PLC0415
+    from cleanpipe.stability import probing  # noqa: PLC0415
+    from cleanpipe.stability.shown import show_probe, show_sweep  # noqa: PLC0415
 
-    if form not in twins.FORMS:
-        raise RecipeError(f"--form {form}: expected one of {', '.join(twins.FORMS)}")
     with Progress(people) as progress:
-        result = twins.probe(raw, clean, output, twins.FORMS[form], progress.tell)
+        result = probing.probe(raw, clean, output, form, progress.tell)
+    if json:
+        _print(result)
+        return 0
+    show_probe(Console(highlight=False), result)
+    if "sweep" in result:
+        show_sweep(Console(highlight=False), result["sweep"])
+    return 0
+
+
+@stability.command
+def sweep(
+    *, raw: str, clean: str, output: Path = Path("sweep"), form: str = "quick", json: bool = False
+) -> int:
+    """Train small models from the start, on raw and on cleaned text, at equal tokens.
+
+    Beside them: as many random documents removed, risky ones spread or gathered, repeats, noise;
+    other optimizers, QK-norm. Stopped, it goes on where it was. Needs the extra `probe`.
+
+    Parameters
+    ----------
+    raw
+        A path or pattern of the raw text.
+    clean
+        The output folder of the run that cleaned it, or a path of clean text.
+    output
+        Where a log a run (JSON lines), runs.csv and sweep.json go.
+    form
+        `quick` (minutes) or `standard` (larger models, longer, five learning rates: a night).
+    json
+        Print the result as JSON.
+    """
+    from cleanpipe.console import Progress  # noqa: PLC0415 - heavy; --help needs none
+
+    _needs_torch()
+    from cleanpipe.stability import probing  # noqa: PLC0415
+    from cleanpipe.stability.shown import show_sweep  # noqa: PLC0415
+
+    with Progress(people) as progress:
+        result = probing.arms(raw, clean, output, form, progress.tell)
     if json:
         _print(result)
     else:
-        show_probe(Console(highlight=False), result)
+        show_sweep(Console(highlight=False), result)
     return 0
 
 

@@ -12,14 +12,14 @@ from cleanpipe.errors import InputError
 from cleanpipe.excerpts import Samples
 from cleanpipe.recipe import Recipe
 from cleanpipe.recipe_file import load
-from cleanpipe.stability.shown import rows
+from cleanpipe.stability.shown import rows, sweep_rows
 
 
 def redraw(run: Path, samples: Samples | None, output: Path, probe: Path | None = None) -> Path:
     """Write a run's page to `output`; the run's own, which the manifest vouches for, stays.
 
     The documents of the samples are read again where `samples` is not what the run has shown.
-    `probe` is the probe.json of `cleanpipe stability probe`.
+    `probe` is the probe.json of `cleanpipe stability probe`, or sweep.json of `stability sweep`.
     Raises InputError where a file is gone, another, or no probe.
     """
     recipe = load(run / "recipe.yaml")
@@ -38,10 +38,17 @@ def redraw(run: Path, samples: Samples | None, output: Path, probe: Path | None 
 def _probe(path: Path) -> store.Record:
     try:
         result = orjson.loads(path.read_bytes())
-        found = {"rows": rows(result), "limits": result["limits"], "copies": result["copies"]}
+        arms = result if "arms" in result else result.get("sweep")
+        found = {
+            "rows": rows(result) if "settings" in result else [],
+            "arms": sweep_rows(arms) if arms else [],
+            "limits": result["limits"],
+            "copies": result.get("copies", True),
+        }
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise InputError(
-            f"{path}: expected the probe.json that `cleanpipe stability probe` writes ({error!r})"
+            f"{path}: expected the probe.json that `cleanpipe stability probe` writes, or the "
+            f"sweep.json of `cleanpipe stability sweep` ({error!r})"
         ) from error
     return found
 

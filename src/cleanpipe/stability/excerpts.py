@@ -38,7 +38,7 @@ def halves(path: str, seed: int, text: str = "text") -> Halves:
     """
     train_half: dict[int, tuple[str, str]] = {}
     test_half: dict[int, tuple[str, str]] = {}
-    for lang, found, chance in _texts(path, seed, text):
+    for lang, found, chance in texts(path, seed, text):
         half = train_half if chance % 2 == 0 else test_half
         half[chance] = (lang, found)
         if len(half) > 2 * OFFERED:
@@ -60,7 +60,7 @@ def _thin(half: dict[int, tuple[str, str]]) -> None:
     half.update(kept)
 
 
-def _texts(path: str, seed: int, text: str) -> Iterator[tuple[str, str, int]]:
+def texts(path: str, seed: int, text: str) -> Iterator[tuple[str, str, int]]:
     """(language, text, hash); equal texts have equal hashes."""
     given = corpus.Input(path=path, text=text)
     for shard in corpus.find_shards([given]):

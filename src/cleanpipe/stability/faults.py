@@ -81,16 +81,20 @@ def period_13(ground: Ground, count: int, chance: Chance) -> Ids:
     return _periodic(ground, count, chance, 13)
 
 
+def inserted(sequences: Ids, few: Ids, share: float, chance: Chance) -> Ids:
+    """The sequences, between whose tokens stand some of a few, in this share of the places."""
+    found = sequences.copy()
+    for row in range(len(found)):
+        noise = chance.random(found.shape[1]) < share
+        found[row, ~noise] = sequences[row, : np.count_nonzero(~noise)]
+        found[row, noise] = chance.choice(few, np.count_nonzero(noise))
+    return found
+
+
 def noise_5(ground: Ground, count: int, chance: Chance, share: float = 0.5) -> Ids:
     """Tokens of a vocabulary of five, the same for all, inserted between those of clean text."""
-    vocabulary = chance.integers(1, ground.vocabulary, 5)
-    found = ground.drawn(count, chance)
-    for row in range(count):
-        inserted = chance.random(found.shape[1]) < share
-        kept = found[row, : np.count_nonzero(~inserted)].copy()
-        found[row, ~inserted] = kept
-        found[row, inserted] = chance.choice(vocabulary, np.count_nonzero(inserted))
-    return found
+    few = chance.integers(1, ground.vocabulary, 5)
+    return inserted(ground.drawn(count, chance), few, share, chance)
 
 
 def random_tokens(ground: Ground, count: int, chance: Chance) -> Ids:

@@ -1,5 +1,6 @@
 """Results of the probe and of the experiment on gradients, as tables for a terminal."""
 
+import math
 from typing import Any
 
 from rich.console import Console
@@ -52,6 +53,66 @@ def rows(result: dict[str, Any]) -> list[dict[str, Any]]:
         for setting in result["settings"]
         for kind, found in setting["kinds"].items()
     ]
+
+
+def show_sweep(console: Console, result: dict[str, Any]) -> None:
+    """One table: each arm beside the one that it differs from in one thing."""
+    table = Table(
+        title=f"{result['parameters']:,} parameters, {result['tokens']:,} tokens a run, "
+        f"{result['form']['seeds']} seeds; differences at learning rate {result['form']['base']:g}"
+    )
+    lines = sweep_rows(result)
+    for name in lines[0]:
+        table.add_column(name, justify="left" if name in {"arm", "against"} else "right")
+    for line in lines:
+        table.add_row(*map(str, line.values()))
+    console.print(table)
+    better = [
+        line["arm"]
+        for line in lines
+        if line["against"] and _below(result["arms"][line["arm"]]["effects"]["held_clean"])
+    ]
+    console.print(
+        f"A lower loss on held-out clean text than the arm beside it: {', '.join(better)}."
+        if better
+        else "No arm has a lower loss on held-out clean text than the arm beside it."
+    )
+    console.print(result["limits"], markup=False)
+
+
+def _below(effect: dict[str, Any]) -> bool:
+    return effect["high"] is not None and effect["high"] < 0
+
+
+def sweep_rows(result: dict[str, Any]) -> list[dict[str, Any]]:
+    """The arms of a sweep as plain rows: differences, with intervals, to the arm named beside.
+
+    Losses are in nats; speed is the share of tokens to a loss that every arm reached.
+    """
+    found = []
+    for arm, entry in result["arms"].items():
+        effects = entry.get("effects", {})
+        line: dict[str, Any] = {"arm": arm, "against": entry.get("against", "")}
+        for title, name in (
+            ("held-out clean", "held_clean"),
+            ("held-out raw", "held_raw"),
+            ("gap", "gap"),
+            ("sensitivity", "sensitivity"),
+        ):
+            level = entry["levels"][name]
+            own = "not finite" if level is None else f"{level:.3f}"
+            line[title] = _interval(effects[name]) if effects else own
+        tokens = effects.get("log_tokens_to_target", {}).get("mean")
+        line["tokens to target"] = "" if tokens is None else f"{100 * math.expm1(tokens):+.0f} %"
+        line["events per 1,000"] = _of(entry["levels"]["events_per_1000"])
+        line["p of all"] = f"{effects['held_clean']['p_of_all']:.3f}" if effects else ""
+        line["diverged"] = f"{entry['diverged']} of {entry['runs']}"
+        found.append(line)
+    return found
+
+
+def _of(level: float | None) -> str:
+    return "not finite" if level is None else f"{level:.1f}"
 
 
 def _interval(effect: dict[str, Any]) -> str:

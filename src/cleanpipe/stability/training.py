@@ -1,6 +1,7 @@
 """A plain training loop that logs what goes wrong first: a line a step, as log readers know it."""
 
 import math
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -10,6 +11,7 @@ import numpy.typing as npt
 import orjson
 import torch
 
+from cleanpipe.stability.clipping import ZClip
 from cleanpipe.stability.model import Model, Shape
 
 Ids = npt.NDArray[np.int64]
@@ -34,6 +36,8 @@ class Optimizer:
     """Of matrices, but not of the embedding."""
     clip: float | None = 1.0
     """The gradient norm above which gradients are scaled down; None: they never are."""
+    zclip: float | None = None
+    """The z-score of the gradient norm above which gradients are scaled down (clipping.py)."""
 
     def rate(self, step: int) -> float:
         """The learning rate of a step; the first is 1.
@@ -61,8 +65,10 @@ class Trainer:
     step: int = 0
     tokens: int = 0
     adam: torch.optim.AdamW = field(init=False)
+    zclip: ZClip | None = field(init=False)
 
     def __post_init__(self) -> None:
+        self.zclip = None if self.options.zclip is None else ZClip(self.options.zclip)
         decayed: list[torch.Tensor] = []
         kept: list[torch.Tensor] = []
         for name, weight in self.model.named_parameters():
@@ -101,6 +107,8 @@ class Trainer:
         weights = list(self.model.parameters())
         limit = math.inf if self.options.clip is None else self.options.clip
         norm = torch.nn.utils.clip_grad_norm_(weights, limit)
+        if self.zclip:
+            torch.nn.utils.clip_grad_norm_(weights, self.zclip.limit(float(norm)))
         before = [weight.detach().clone() for weight in weights]
         self.adam.step()
         moved = sum(
@@ -146,6 +154,7 @@ class Trainer:
             "tokens": self.tokens,
             "model": {name: weight.clone() for name, weight in self.model.state_dict().items()},
             "adam": self.adam.state_dict(),
+            "zclip": None if self.zclip is None else deepcopy(self.zclip.__dict__),
         }
 
     @classmethod
@@ -157,6 +166,8 @@ class Trainer:
         options = Optimizer(**{**state["options"], **changed})
         trainer = cls(model, options, log, state["step"], state["tokens"])
         trainer.adam.load_state_dict(_copied(state["adam"]))
+        if state.get("zclip") and trainer.zclip:
+            trainer.zclip = ZClip(**deepcopy(state["zclip"]))
         return trainer
 
 

@@ -168,21 +168,27 @@ def repeat_spans(ids: npt.NDArray[np.uint32], places: Numbers, times: int, least
         begin, end = places[i], places[i + 1]
         first = count
         for period in range(1, LONGEST_PERIOD + 1):
-            equal = 0
-            for t in range(begin + period, end + 1):
-                if t < end and ids[t] == ids[t - period]:
-                    equal += 1
+            # so many tokens of a stretch equal the one a period before: look at each so-many-th
+            equal = max(times * period, least, period + 1) - period
+            t = begin + period + equal - 1
+            while t < end:
+                if ids[t] != ids[t - period]:
+                    t += equal
                     continue
-                size = equal + period
-                if equal and size >= times * period and size >= least:
+                start, stop = t, t + 1
+                while start > begin + period and ids[start - 1] == ids[start - 1 - period]:
+                    start -= 1
+                while stop < end and ids[stop] == ids[stop - period]:
+                    stop += 1
+                if stop - start >= equal:
                     if count == len(found):
                         grown = np.empty((2 * count, 4), np.int64)
                         grown[:count] = found
                         found = grown
-                    found[count, 0], found[count, 1] = i, t - size - begin
-                    found[count, 2], found[count, 3] = t - begin, period
+                    found[count, 0], found[count, 1] = i, start - period - begin
+                    found[count, 2], found[count, 3] = stop - begin, period
                     count += 1
-                equal = 0
+                t = stop + equal
         if count - first > 1:
             count = first + _joined(found[first:count])
     return found[:count].copy()

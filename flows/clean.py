@@ -23,8 +23,9 @@ from prefect.futures import as_completed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from cleanpipe.errors import CleanpipeError
+from cleanpipe.pace import Tell
 from cleanpipe.recipe_file import load
-from cleanpipe.run import Tell, open_work
+from cleanpipe.run import open_work
 from cleanpipe.summary import attrition
 
 told: ContextVar[Tell] = ContextVar("told", default=lambda *_: None)

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cleanpipe.gates import told
+from cleanpipe.memory import Memory
 from cleanpipe.outcome import Run
 from cleanpipe.presets import Preset
 from cleanpipe.summary import attrition, cut_told, held_told, megabytes, share
@@ -21,6 +22,9 @@ SECONDS_BETWEEN_LINES = 10.0
 LONGEST_SHOWN = 600
 SHOWN_EXAMPLES = 5
 LONGEST_CUT = 80
+STEPS_SHOWN = 8
+RULES_SHOWN = 11
+"""Rows of the table that ends a run, so that with what follows it fits 24 lines."""
 
 
 class Progress:
@@ -28,8 +32,9 @@ class Progress:
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-        self.bars = Bars(*columns, TimeRemainingColumn(), console=console, transient=True)
+        columns = (TextColumn("{task.description}"), BarColumn(10), MofNCompleteColumn())
+        more = (TimeRemainingColumn(), TextColumn("{task.fields[note]}", markup=False), Memory())
+        self.bars = Bars(*columns, *more, console=console, transient=True)
         self.tasks: dict[str, Any] = {}
         self.said = 0.0
 
@@ -50,15 +55,17 @@ class Progress:
         """A line for people."""
         self.console.print(message, markup=False)
 
-    def tell(self, step: str, done: int, total: int) -> None:
-        """How far a step is."""
+    def tell(self, step: str, done: int, total: int, note: str = "", /) -> None:
+        """How far a step is, and how fast."""
         if self.console.is_terminal:
             if step not in self.tasks:
-                self.tasks[step] = self.bars.add_task(step, total=total)
-            self.bars.update(self.tasks[step], completed=done, total=total)
+                self.tasks[step] = self.bars.add_task(step, total=total, note="")
+                for old in [*self.tasks.values()][:-STEPS_SHOWN]:
+                    self.bars.update(old, visible=False)
+            self.bars.update(self.tasks[step], completed=done, total=total, note=note)
         elif done in {0, total} or time.monotonic() - self.said > SECONDS_BETWEEN_LINES:
             self.said = time.monotonic()
-            self.say(f"{step}: {done} of {total}")
+            self.say(f"{step}: {done} of {total}" + (f", {note}" if note else ""))
 
 
 def visible(text: str) -> Text:
@@ -115,7 +122,9 @@ def show_run(console: Console, run: Run) -> None:
     table = Table(*columns, box=None, pad_edge=False)
     for column in table.columns[2:]:
         column.justify = "right"
-    for row in attrition(stats):
+    lines = attrition(stats)
+    shown = [*sorted(lines[:-1], key=lambda row: -row["documents"])[: RULES_SHOWN - 1], lines[-1]]
+    for row in (row for row in lines if row in shown):
         label = Text(
             row["stage"] or row["verdict"], style="bold" if row["verdict"] == "kept" else ""
         )
@@ -125,6 +134,11 @@ def show_run(console: Console, run: Run) -> None:
         counted = f"{row['documents']:,}"
         table.add_row(label, rule, counted, part, megabytes(row["bytes"]), *overlap)
     console.print(table)
+    if len(lines) > len(shown):
+        others = sum(row["documents"] for row in lines if row not in shown)
+        console.print(
+            Text(f"and {len(lines) - len(shown)} rules more, of {others:,} documents", "dim")
+        )
     if stats["rules"]:
         console.print(Text(_OVERLAP, "dim"))
     added = f", {documents['added']:,} extra copies added" if documents["added"] else ""

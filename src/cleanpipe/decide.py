@@ -296,6 +296,10 @@ class Decisions:
         added = int(np.maximum(copies - 1, 0).sum())
         return {"dropped": len(rows) - written, "left": written, "added": added}
 
+    def kept_share(self) -> float:
+        """The share of all documents that is written; 0 of nothing."""
+        return float(self.alive.mean()) if self.documents.count else 0.0
+
     def left_out(self, copies: pl.DataFrame) -> None:
         """Take copies that were left out, (shard, row, len), from what groups achieve."""
         if self.recipe.balance is None or copies.is_empty():

@@ -44,6 +44,7 @@ from cleanpipe.identity import choose_run, draw_seed
 from cleanpipe.measure import block_name, carried_schema, kept_columns, measure_block
 from cleanpipe.measuring import broken
 from cleanpipe.outcome import Run
+from cleanpipe.pace import Pace, Tell
 from cleanpipe.pool import Pool
 from cleanpipe.recipe import Recipe
 from cleanpipe.recipe_file import load
@@ -56,9 +57,9 @@ from cleanpipe.warm import (
     compile_line_rules,
 )
 
+WRITE = "augment and write"
+"""The step of pass 2, as it is told and as timing.json has it."""
 Step = Callable[[int], store.Record]
-Tell = Callable[[str, int, int], None]
-"""tell(name of the step, how many are done, of how many)."""
 
 
 def run(
@@ -87,7 +88,7 @@ def all_steps(work: "Work") -> Run:
     for stage in work.recipe.order:
         work.decide(stage, work.over)
     work.plan_parts()
-    work.over("augment and write", work.write, work.parts_to_write())
+    work.over(WRITE, work.write, work.parts_to_write())
     work.count()
     work.draw_report()
     return work.publish()
@@ -137,7 +138,7 @@ def find_shards(recipe: Recipe) -> tuple[corpus.Shard, ...]:
     return tuple(dataclasses.replace(shard, number=n) for n, shard in enumerate(found))
 
 
-def silent(step: str, done: int, total: int) -> None:
+def silent(step: str, done: int, total: int, note: str = "", /) -> None:
     """Tell nobody."""
 
 
@@ -171,13 +172,14 @@ class Work:
     def over(self, name: str, step: Step, numbers: Sequence[int]) -> list[store.Record]:
         """The local `map`: threads that each wait for one worker at a time."""
         started = time.monotonic()
+        pace = Pace(self.decisions.kept_share() if name == WRITE else None)
         results = []
         with ThreadPoolExecutor(self.pool.workers) as threads:
             futures = [threads.submit(step, number) for number in numbers]
             try:
                 for done, future in enumerate(futures, 1):
                     results.append(future.result())
-                    self.tell(name, done, len(numbers))
+                    self.tell(name, done, len(numbers), pace.after(results[-1]))
             except BaseException:
                 self.pool.close()  # the others' work is stopped, not waited for
                 threads.shutdown(wait=False, cancel_futures=True)
@@ -256,7 +258,8 @@ class Work:
         receipt = self.pool.call(
             measure_block, self.folder, self.recipe, self.seed, block, self.shards
         )
-        return {name: receipt[name] for name in ("block", "rows", "quarantined")}
+        size = sum(span.text_bytes for span in block.spans)
+        return {name: receipt[name] for name in ("block", "rows", "quarantined")} | {"bytes": size}
 
     def measured(self) -> store.Record:
         """End pass 1: too much in quarantine fails the run before anything is decided."""

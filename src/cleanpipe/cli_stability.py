@@ -142,6 +142,62 @@ def calibrate(
     return 0
 
 
+@stability.command
+def spikes(
+    *logs: Path,
+    loss: float = 6.0,
+    grad_norm: float = 8.0,
+    since: int | None = None,
+    column: tuple[str, ...] = (),
+    html: Path | None = None,
+    json: bool = False,
+) -> int:
+    """Find events in training LOGS, and what several logs have in common.
+
+    A log is recognized by what is in it: Megatron, llm.c, nanoGPT, modded-nanogpt, OLMo,
+    torchtitan, Composer, a trainer_state.json, Lightning's or W&B's CSV, JSON lines, or (a folder
+    of) TensorBoard event files.
+
+    Parameters
+    ----------
+    logs
+        Files, or folders of event files.
+    loss
+        How far above its trend a loss is an event, in spreads.
+    grad_norm
+        The same of the gradient norm.
+    since
+        The first step that may be an event; 1,500 steps on, or a tenth of a shorter log, if not
+        given.
+    column
+        How a table's columns are named: `loss=NAME`, `step=NAME`; may be given often.
+    html
+        Write a page with the curves.
+    json
+        Print the result as JSON.
+    """
+    from cleanpipe.console import Progress  # noqa: PLC0415 - heavy; --help needs none
+    from cleanpipe.stability.events import Bounds  # noqa: PLC0415
+    from cleanpipe.stability.spikes import spikes as found_in  # noqa: PLC0415
+    from cleanpipe.stability.spikes_page import write_page  # noqa: PLC0415
+    from cleanpipe.stability.spikes_shown import show_spikes  # noqa: PLC0415
+
+    for pair in column:
+        if "=" not in pair:
+            raise RecipeError(f"--column {pair}: expected OURS=THEIRS, such as loss=my_loss")
+    columns = dict(pair.split("=", 1) for pair in column)
+    bounds = Bounds(loss, grad_norm, since)
+    with Progress(people) as progress:
+        result, seen = found_in(logs, bounds, columns or None, progress.tell)
+    if html:
+        write_page(html, result, seen)
+    if json:
+        _print(result)
+    else:
+        show_spikes(Console(highlight=False), result)
+    return 0
+
+
 def _needs_torch() -> None:
     try:
         import tokenizers  # noqa: F401, PLC0415 - an extra

@@ -1,8 +1,11 @@
 """`cleanpipe stability spikes`: a table, JSON and a page, of good logs and bad ones."""
 
+import doctest
 import json
+import re
 import sys
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -105,3 +108,18 @@ def test_a_run_that_diverges_is_drawn(tmp_path, capsys):
     [told] = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)["logs"]
     assert [(one["step"], one["class"]) for one in told["events"]] == [(800, "divergence")]
     assert (tmp_path / "a.html").stat().st_size > 1000
+
+
+def test_the_page_of_the_documentation_says_what_happens(tmp_path, monkeypatch, capsys):
+    """The programs of docs/training-logs.md run, and print what stands below them."""
+    page = (Path(__file__).parents[1] / "docs" / "training-logs.md").read_text(encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    first, second = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    exec(first, {})  # noqa: S102 - our own page
+    command, wanted = re.findall(r"```console\n\$ cleanpipe (.*?)\n(.*?)```", page, re.DOTALL)[0]
+    capsys.readouterr()
+    assert call(*command.split()[2:]) == 0
+    assert doctest.OutputChecker().check_output(wanted, capsys.readouterr().out, doctest.ELLIPSIS)
+    exec(second, {})  # noqa: S102
+    assert capsys.readouterr().out == page.partition("```text\n")[2].partition("```")[0]

@@ -26,7 +26,7 @@ def curves(log: Log, found: Found) -> list[dict[str, Any]]:
 
 def _picture(name: str, channel: Residual, found: Found, first: int, length: int) -> dict[str, Any]:
     level = channel.level
-    settled = level[len(level) // 50 :]
+    settled = level[len(level) // 10 :]
     finite = settled[np.isfinite(settled)]
     finite = finite if len(finite) else level[np.isfinite(level)]
     low, high = float(finite.min()), float(finite.max())

@@ -41,10 +41,14 @@ def verdicts(log: dict[str, Any]) -> list[str]:
     found = [", ".join(counts) or "no events"]
     for channel, alarm in log["alarms"].items():
         if alarm["events"]:
+            below = (
+                f"{alarm['decoys']:,} as far below: about {100 * alarm['false_share']:.0f} % may "
+                "be chance"
+                if alarm["decoys"]
+                else "none as far below"
+            )
             found.append(
-                f"{channel}: {alarm['events']:,} above {alarm['bound']:g} spreads, "
-                f"{alarm['decoys']:,} as far below: about {100 * alarm['false_share']:.0f} % of "
-                "them may be chance"
+                f"{channel}: {alarm['events']:,} above {alarm['bound']:g} spreads, {below}"
             )
     found += [
         f"data came again: steps {one['first']:,} to {one['last']:,} go with those {one['lag']:,} "
@@ -59,7 +63,7 @@ def _events(events: list[dict[str, Any]]) -> Table:
     """The largest events, in their order."""
     largest = sorted(events, key=lambda event: -(event["size"] or 0))[:MOST]
     table = Table()
-    for name in ("step", "class", "channel", "spreads", "after", "back after", "loss", "norm"):
+    for name in ("step", "class", "channel", "size", "after", "back after", "loss", "norm"):
         words = name in {"class", "channel"}
         table.add_column(name, justify="left" if words else "right", no_wrap=words)
     for event in sorted(largest, key=lambda event: event["step"]):

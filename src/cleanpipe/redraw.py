@@ -12,7 +12,7 @@ from cleanpipe.errors import InputError
 from cleanpipe.excerpts import Samples
 from cleanpipe.recipe import Recipe
 from cleanpipe.recipe_file import load
-from cleanpipe.stability.shown import rows, sweep_rows
+from cleanpipe.stability.shown import rows, setting, sweep_rows
 
 
 def redraw(run: Path, samples: Samples | None, output: Path, probe: Path | None = None) -> Path:
@@ -41,7 +41,9 @@ def _probe(path: Path) -> store.Record:
         arms = result if "arms" in result else result.get("sweep")
         found = {
             "rows": rows(result) if "settings" in result else [],
+            "twins": setting(result) if "settings" in result else "",
             "arms": sweep_rows(arms) if arms else [],
+            "trained": setting(arms) if arms else "",
             "limits": result["limits"],
             "copies": result.get("copies", True),
         }

@@ -111,6 +111,24 @@ def sweep_rows(result: dict[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
+def setting(result: dict[str, Any]) -> str:
+    """In what models and batches a probe's or a sweep's result was found, as a sentence."""
+    form = result["form"]
+    if "arms" in result:
+        shape, batch = form["shape"], form["batch"]
+        own = f"{result['tokens']:,} tokens a run, learning rate {form['base']:g}"
+    else:
+        shape, batch = form["plan"]["shape"], form["plan"]["batch"]
+        own = (
+            f"faults in {100 * form['dose']:.0f} % of the sequences of {form['batches']} batches "
+            f"that follow each other, {form['after']} steps watched"
+        )
+    return (
+        f"{result['parameters']:,} weights in {shape['layers']} layers, {form['seeds']} seeds, "
+        f"batches of {batch * shape['length']:,} tokens, {own}."
+    )
+
+
 def _of(level: float | None) -> str:
     return "not finite" if level is None else f"{level:.1f}"
 

@@ -20,8 +20,6 @@ SPIKE = 8.0
 """Robust deviations of the log gradient norm above it that make a spike."""
 WORSE = 1.1
 """A run that ends so many times above the lowest loss that it had has diverged."""
-AT_BASE = ("held_clean", "held_raw", "gap", "roughness", "log_tokens_to_target", "log_logit")
-OVER_RATES = ("best_clean", "sensitivity", "log2_largest_stable_lr", "events_per_1000")
 
 
 def events(norms: Floats) -> int:
@@ -119,12 +117,6 @@ def compared(runs: list[Run], against: Mapping[str, str], base: float) -> dict[s
         for arm in arms
         for seed in seeds
     }
-    for seed in seeds:
-        single = {arm: _at(runs, arm, seed, base) for arm in arms}
-        stable = [run for run in single.values() if not diverged(run)]
-        target = max((run["looks"][-1]["clean"] for run in stable), default=-np.inf)
-        for arm, run in single.items():
-            numbers[arm, seed]["log_tokens_to_target"] = float(np.log(tokens_to(run, target)))
     found: dict[str, Any] = {}
     for arm in arms:
         own = [numbers[arm, seed] for seed in seeds]
@@ -146,6 +138,8 @@ def compared(runs: list[Run], against: Mapping[str, str], base: float) -> dict[s
                 name: _effect([numbers[arm, s][name] - numbers[control, s][name] for s in seeds])
                 for name in own[0]
             }
+            pairs = [[_at(runs, one, seed, base) for one in (arm, control)] for seed in seeds]
+            found[arm]["effects"]["log_tokens_to_target"] = _effect([_slower(*p) for p in pairs])
     others = [arm for arm in found if "effects" in found[arm]]
     rows = np.array(
         [
@@ -161,6 +155,18 @@ def compared(runs: list[Run], against: Mapping[str, str], base: float) -> dict[s
         for arm, p in zip(others, adjusted, strict=True):
             found[arm]["effects"]["held_clean"]["p_of_all"] = p
     return found
+
+
+def _slower(run: Run, control: Run) -> float:
+    """The logarithm of the tokens that it took, over the control's, to a loss that both reached.
+
+    Infinite where only one of the two learnt anything that lasted.
+    """
+    lost = diverged(run), diverged(control)
+    if any(lost):
+        return 0.0 if all(lost) else np.inf if lost[0] else -np.inf
+    target = max(run["looks"][-1]["clean"], control["looks"][-1]["clean"])
+    return float(np.log(tokens_to(run, target) / tokens_to(control, target)))
 
 
 def _at(runs: list[Run], arm: str, seed: int, rate: float) -> Run:

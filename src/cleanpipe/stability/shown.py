@@ -87,7 +87,7 @@ def _below(effect: dict[str, Any]) -> bool:
 def sweep_rows(result: dict[str, Any]) -> list[dict[str, Any]]:
     """The arms of a sweep as plain rows: differences, with intervals, to the arm named beside.
 
-    Losses are in nats; speed is the share of tokens to a loss that every arm reached.
+    Losses are in nats; tokens to target are those to a loss that both arms reached.
     """
     found = []
     for arm, entry in result["arms"].items():

@@ -254,6 +254,8 @@ def presets(name: str | None = None, *, json: bool = False) -> int:
 
 
 app.command("cleanpipe.cli_report:report", name="report")
+app.command("cleanpipe.cli_report:schema", name="schema")
+app.command("cleanpipe.cli_diff:diff", name="diff", help="Say what changed between two runs.")
 app.command(
     "cleanpipe.cli_status:status",
     name="status",
@@ -278,21 +280,6 @@ app.command(
     name="stability",
     help="Link a corpus to the stability of training.",
 )
-
-
-@app.command
-def schema(*, stats: bool = False) -> int:
-    """Print the JSON Schema of recipes, for editors; or of what runs leave.
-
-    Parameters
-    ----------
-    stats
-        The schema of stats.json instead.
-    """
-    from cleanpipe import recipe, stats_schema  # noqa: PLC0415
-
-    print_json(stats_schema.schema() if stats else recipe.Recipe.model_json_schema())
-    return 0
 
 
 def print_json(value: Any) -> None:

@@ -1,7 +1,9 @@
-"""The verb `cleanpipe report`: a finished run's page again."""
+"""The verbs `cleanpipe report`, a finished run's page again, and `cleanpipe schema`."""
 
 import sys
 from pathlib import Path
+
+import orjson
 
 from cleanpipe.excerpts import Samples
 
@@ -31,4 +33,19 @@ def report(
     from cleanpipe.redraw import redraw  # noqa: PLC0415
 
     sys.stdout.write(f"{redraw(Run.load(run).folder, samples, output, probe)}\n")
+    return 0
+
+
+def schema(*, stats: bool = False) -> int:
+    """Print the JSON Schema of recipes, for editors; or of what runs leave.
+
+    Parameters
+    ----------
+    stats
+        The schema of stats.json instead.
+    """
+    from cleanpipe import recipe, stats_schema  # noqa: PLC0415
+
+    known = stats_schema.schema() if stats else recipe.Recipe.model_json_schema()
+    sys.stdout.write(orjson.dumps(known, option=orjson.OPT_INDENT_2).decode() + "\n")
     return 0

@@ -192,7 +192,7 @@ def _documents(sizes: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
 
 
 def largest(found: Mapping[str, Mapping[str, Any]], side: str) -> Iterator[tuple[str, Any]]:
-    """(measure, its drift) of one side, the largest first, those of chance alone left out."""
-    order = {name: place for place, name in enumerate(("large", "medium", "small", "none"))}
+    """(measure, its drift) of one side, the largest first; none where chance would do."""
+    order = {name: place for place, name in enumerate(WORDS[::-1])}
     known = [(n, one) for n, one in found[side].items() if one["effect"] in order]
     yield from sorted(known, key=lambda one: (order[one[1]["effect"]], -one[1]["psi"], one[0]))

@@ -164,7 +164,7 @@ def needs_a_run(reasons: list[str]) -> RecipeError:
 
 def changes(had: Recipe, asked: Recipe) -> Iterator[dict[str, Any]]:
     """Each option that differs, by its dotted name, before and after; null where it is not set."""
-    before, after = (dict(_flat(recipe.resolved())) for recipe in (had, asked))
+    before, after = (dict(flat(recipe.resolved())) for recipe in (had, asked))
     for name in dict.fromkeys((*before, *after)):
         # the run drew its seed; notices say what reading a recipe found
         known = name == "notices" or (name == "seed" and after[name] is None)
@@ -180,10 +180,11 @@ def _changed_lists(run: Path, asked: Recipe) -> Iterator[dict[str, Any]]:
             yield {"option": f"filter.urls: {path}", "before": known[path], "after": now}
 
 
-def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+def flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """The options of a recipe that hold no others, by their whole names."""
     if isinstance(value, dict):
         for key, below in value.items():
-            yield from _flat(below, f"{name}.{key}" if name else key)
+            yield from flat(below, f"{name}.{key}" if name else key)
     else:
         yield name, value
 

@@ -129,6 +129,13 @@ def render(template: str, known: Material) -> str:
     )
 
 
+def fill(template: str, **values: Any) -> str:
+    """Fill a template that has no script; the style is at hand, with its hash."""
+    style = (HERE / "style.css").read_text(encoding="utf-8")
+    given = {"style": style, "style_hash": _hash(style), "share": share, **values}
+    return _templates(is_html=True).get_template(template).render(given)
+
+
 def _histograms(stats: store.Record, names: tuple[str, ...]) -> list[dict[str, Any]]:
     known = stats["histograms"]
     return [

@@ -253,8 +253,12 @@ def presets(name: str | None = None, *, json: bool = False) -> int:
     return 0
 
 
-app.command("cleanpipe.cli_report:report", name="report")
-app.command("cleanpipe.cli_report:schema", name="schema")
+app.command("cleanpipe.cli_report:report", name="report", help="Draw a run's page again.")
+app.command(
+    "cleanpipe.cli_report:schema",
+    name="schema",
+    help="Print the JSON Schema of recipes, for editors, or of stats.json.",
+)
 app.command("cleanpipe.cli_diff:diff", name="diff", help="Say what changed between two runs.")
 app.command(
     "cleanpipe.cli_status:status",

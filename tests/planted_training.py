@@ -7,6 +7,7 @@ what was planted where.
 import base64
 import json
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -14,25 +15,37 @@ import orjson
 import polars as pl
 from conftest import InProcess
 
-from cleanpipe.export import mappers
+from cleanpipe.callback import StepLog
+from cleanpipe.export import step_log
 from cleanpipe.export.export import export
 from cleanpipe.export.exposure import Export, exposure
 from cleanpipe.outcome import Run
 from cleanpipe.recipe_file import load
 from cleanpipe.run import Work, all_steps
 
-LENGTH = 48
-BATCH = 12
-BATCH_TOKENS = LENGTH * BATCH
 VOCABULARY = 1024
 END = "<end>"
 WARMUP = 60
 """Steps before which nothing counts: the loss falls too fast there."""
 PLACEBO = "placebo"
+KINDS = ("single_token", "period_4", "noise_5", "base64", "digits", "mojibake")
+TRUE = {
+    "single_token": {"repeat_run", "repeat_tokens", "same_token_run", "punct_char_frac"},
+    "period_4": {"repeat_run", "repeat_tokens", "unbroken_run", "char_dup_frac"},
+    "noise_5": {"unique_word_frac", "top_2gram_char_frac", "top_3gram_char_frac"},
+    "base64": {"base64_frac", "unbroken_run", "max_word_length"},
+    "digits": {"digit_char_frac", "alpha_word_frac", "alpha_token_frac"},
+    "mojibake": {"mojibake", "non_ascii_frac"},
+}
+"""The measures that were made for a kind. All but base64, digits and mojibake lower these, too:"""
+OF_REPEATS = {
+    *("unigram_entropy", "window_entropy_min", "window_period_max", "compression_ratio"),
+    "unique_word_frac",
+}
 
 
 def clean_texts(path, seed, count):
-    """Paragraphs of novels, 150 to 900 characters each."""
+    """Paragraphs of novels, 40 to 900 characters each."""
     import zstandard
 
     chance = np.random.default_rng(seed)
@@ -40,7 +53,7 @@ def clean_texts(path, seed, count):
     with zstandard.open(path, "rt", encoding="utf-8") as file:
         for line in file:
             lines = json.loads(line)["text"].split("\n")
-            good = [one for one in lines if 150 < len(one) < 900]
+            good = [one for one in lines if 40 < len(one) < 900]
             if good:
                 own = chance.choice(len(good), min(len(good), count // 60 + 1), replace=False)
                 found += [good[place] for place in own]
@@ -54,18 +67,18 @@ def generated_texts(seed, count):
     words = ["".join(chance.choice(syllables, chance.integers(1, 4))) for _ in range(2000)]
     weights = 1 / np.arange(1, 2001)
     weights /= weights.sum()
-    likes = chance.choice(2000, (2000, 6), p=weights)
-    found = []
-    for _ in range(count):
-        word, text = int(chance.choice(2000, p=weights)), []
-        for _ in range(chance.integers(30, 130)):
-            text.append(words[word])
-            again = chance.random() < 0.6
-            word = int(likes[word, chance.integers(6)] if again else chance.choice(2000, p=weights))
-            if chance.random() < 0.1:
-                text[-1] += "."
-        found.append(" ".join(text))
-    return found
+    likes = chance.choice(2000, (2000, 6), p=weights).tolist()
+    lengths = chance.integers(8, 130, count)
+    total = int(lengths.sum())
+    anyone = chance.choice(2000, total, p=weights).tolist()
+    follows, which = (chance.random(total) < 0.6).tolist(), chance.integers(6, size=total).tolist()
+    ends = (chance.random(total) < 0.1).tolist()
+    word, text = 0, []
+    for any_, again, liked, end in zip(anyone, follows, which, ends, strict=True):
+        word = likes[word][liked] if again else any_
+        text.append(words[word] + "." * end)
+    places = np.concatenate([[0], np.cumsum(lengths)])
+    return [" ".join(text[low:high]) for low, high in pairwise(places)]
 
 
 def spoilt(text):
@@ -95,6 +108,27 @@ def faults(texts, chance):
 
 
 @dataclass(frozen=True)
+class Plan:
+    """A training; the default takes some ten seconds on one core that is free."""
+
+    steps: int = 1000
+    batch: int = 12
+    length: int = 48
+    dose: float = 0.15
+    """The share of a batch's tokens that a planted document has."""
+    kinds: tuple[str, ...] = KINDS
+    each: int = 7
+    """Documents of a kind, and placebos."""
+    lr: float = 3e-3
+    width: int = 32
+
+    @property
+    def tokens(self) -> int:
+        """Of a batch."""
+        return self.batch * self.length
+
+
+@dataclass(frozen=True)
 class Trained:
     """What is known of one training."""
 
@@ -105,34 +139,35 @@ class Trained:
     planted: pl.DataFrame
     """id, kind, step: of each planted document, the step that had most of its tokens."""
     log_path: Path
+    order: Path
+    """The step log, with a digest of each batch."""
 
 
-def made(folder, texts, seed, *, steps, dose, kinds, lr=3e-3, width=32):
-    """Plant `kinds` (a number of documents each) of `dose` of a batch's tokens, and train."""
+def made(folder, texts, seed, plan):
+    """Plant documents in clean texts, run, export, train."""
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer = tokenizer_of(texts[:2000], folder / "tokenizer.json")
-    chance = np.random.default_rng([seed, 5])
-    wanted = max(2, round(dose * BATCH_TOKENS) - 1)
-    make = faults(texts, chance)
+    make = faults(texts, np.random.default_rng([seed, 5]))
+    wanted = max(2, round(plan.dose * plan.tokens) - 1)
     rows = [
         {"id": f"{kind}-{number}", "text": grown(tokenizer, make[kind], wanted)}
-        for kind, count in kinds.items()
-        for number in range(count)
+        for kind in (*plan.kinds, PLACEBO)
+        for number in range(plan.each)
     ]
-    room = steps * BATCH_TOKENS - len(rows) * (wanted + 1)
+    room = plan.steps * plan.tokens - len(rows) * (wanted + 1)
     encoded = tokenizer.encode_batch_fast(texts)
     clean = int(np.searchsorted(np.cumsum([len(one.ids) + 1 for one in encoded]), room)) + 1
     assert clean <= len(texts), "too few texts for so many steps"
     rows += [{"id": f"clean-{n}", "text": text} for n, text in enumerate(texts[:clean])]
     pl.DataFrame(rows).write_parquet(folder / "in.parquet")
-    known = {"version": 1, "seed": seed, "input": {"path": "in.parquet"}, "dedup": None}
-    known |= {"output": {"path": "out"}, "normalize": {"fixes": []}}
+    known = {"version": 1, "seed": seed, "input": {"path": str(folder / "in.parquet")}}
+    known |= {"output": {"path": str(folder / "out")}, "normalize": {"fixes": []}, "dedup": None}
     recipe = folder / "recipe.yaml"
     recipe.write_bytes(orjson.dumps(known))
     all_steps(Work(load(recipe), InProcess(), lambda *_: None))
     to = folder / "tokens"
     export(folder / "out", to, tokens=str(folder / "tokenizer.json"), end=END, seed=seed)
-    return trained(folder, to, seed, steps, lr=lr, width=width)
+    return trained(folder, to, seed, plan)
 
 
 def tokenizer_of(texts, path):
@@ -150,28 +185,107 @@ def grown(tokenizer, make, wanted):
     return text[: offsets[-1][1]]
 
 
-def trained(folder, to, seed, steps, *, lr, width):
+def trained(folder, to, seed, plan):
     """Batches in the order of the export, and a line a step."""
     from cleanpipe.stability.model import Shape
     from cleanpipe.stability.training import Optimizer, Trainer
 
     opened = Export.open(to)
     ids = np.asarray(opened.tokens(0)).astype(np.int64)
-    rows = min(steps * BATCH, (len(ids) - 1) // LENGTH) // BATCH * BATCH
+    rows = min(plan.steps * plan.batch, (len(ids) - 1) // plan.length) // plan.batch * plan.batch
     path = folder / "log.jsonl"
     path.unlink(missing_ok=True)
-    shape = Shape(vocabulary=VOCABULARY, width=width, layers=2, length=LENGTH)
-    trainer = Trainer.begin(shape, Optimizer(lr=lr), seed, log=path)
-    for first in range(0, rows, BATCH):
-        starts = np.arange(first, first + BATCH) * LENGTH
-        trainer.take(ids[starts[:, None] + np.arange(LENGTH + 1)])
-    spans = mappers.instances(opened, np.arange(rows), length=LENGTH, per_step=BATCH, first_step=1)
-    spans.write_parquet(folder / "order.parquet")
-    who = exposure(opened, spans)
+    shape = Shape(vocabulary=VOCABULARY, width=plan.width, layers=2, length=plan.length)
+    trainer = Trainer.begin(shape, Optimizer(lr=plan.lr), seed, log=path)
+    with StepLog(to / "steps.jsonl") as log:
+        for first in range(0, rows, plan.batch):
+            starts = np.arange(first, first + plan.batch) * plan.length
+            batch = ids[starts[:, None] + np.arange(plan.length + 1)]
+            line = trainer.take(batch)
+            log.batch(batch[:, :-1], starts=starts)
+            log.step(line["step"])
+    who = exposure(opened, step_log.read(opened, [to / "steps.jsonl"]).spans)
     most = who.sort("tokens", descending=True).unique("id", keep="first")
     planted = most.filter(~pl.col("id").str.starts_with("clean-")).with_columns(
         kind=pl.col("id").str.replace(r"-\d+$", "")
     )
-    log = pl.read_ndjson(path)
-    run = Run.load(folder / "out")
-    return Trained(run, to, log, who, planted.select("id", "kind", "step").sort("step"), path)
+    return Trained(
+        run=Run.load(folder / "out"),
+        export=to,
+        log=pl.read_ndjson(path),
+        exposure=who,
+        planted=planted.select("id", "kind", "step").sort("step", "id"),
+        log_path=path,
+        order=to / "steps.jsonl",
+    )
+
+
+def spikes(log, bound):
+    """Events by the gradient norm's distance from its centred median, in spreads: step, class."""
+    y = pl.Series(np.log(log["grad_norm"].to_numpy()))
+    rest = y - y.rolling_median(101, center=True, min_samples=20)
+    spread = 1.4826 * rest.abs().rolling_median(1001, center=True, min_samples=20)
+    late = max(WARMUP, log.height // 10)
+    far = (log["step"].filter(rest > bound * spread)).to_numpy()
+    far = far[far > late]
+    first = far[np.diff(far, prepend=-99) > 5]
+    return pl.DataFrame({"step": first, "class": ["gradient spike"] * len(first)})
+
+
+@dataclass(frozen=True)
+class Score:
+    """How an attribution did, by what was planted; counts, so that seeds add up."""
+
+    events: int
+    true_events: int
+    """At a planted document's step, or one beside it."""
+    planted: dict[str, int]
+    raised: dict[str, int]
+    """By kind: documents late enough to be seen, and those at an event."""
+    rank: int | None
+    """Of the first measure that was made for any planted kind."""
+    first: int
+    five: int
+    """True events whose first candidate, or one of five, is a planted document."""
+    placebo: int
+    """Events of which a placebo is named."""
+    asked: int
+    """True events that were asked about."""
+    controls: dict[str, tuple[int, int]]
+    """Negative controls: significant, of."""
+
+
+def score(known, events, answer):
+    """Compare an answer of `answer.answered` with what was planted."""
+    steps = events["step"].to_numpy()
+    late = max(WARMUP, known.log.height // 10)
+    planted = known.planted.filter(pl.col("step") > late)
+    bad = planted.filter(pl.col("kind") != PLACEBO)["step"].to_numpy()
+
+    def beside(one, others):
+        return bool((np.abs(np.asarray(others) - one) <= 1).any())
+
+    kinds = planted["kind"].unique().sort().to_list()
+    at = {kind: planted.filter(pl.col("kind") == kind)["step"].to_list() for kind in kinds}
+    measures = list(dict.fromkeys(one["measure"] for one in answer["findings"]))
+    good = set().union(OF_REPEATS, *TRUE.values())
+    true = [event for event in answer["candidates"] if beside(event["step"], bad)]
+
+    def is_planted(one):
+        return not one["id"].startswith(("clean-", PLACEBO))
+
+    return Score(
+        events=len(steps),
+        true_events=sum(beside(step, bad) for step in steps),
+        planted={kind: len(own) for kind, own in at.items()},
+        raised={kind: sum(beside(step, steps) for step in own) for kind, own in at.items()},
+        rank=next((place for place, name in enumerate(measures, 1) if name in good), None),
+        first=sum(is_planted(one) for event in true for one in event["candidates"][:1]),
+        five=sum(any(map(is_planted, event["candidates"])) for event in true),
+        placebo=sum(
+            any(one["id"].startswith(PLACEBO) for one in event["candidates"])
+            for event in answer["candidates"]
+        ),
+        asked=len(true),
+        controls={one["control"]: (one["significant"], one["of"]) for one in answer["controls"]},
+    )

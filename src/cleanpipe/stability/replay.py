@@ -128,7 +128,7 @@ class Replay:
                 place = torch.randint(SIZE, (len(some),), generator=chance)
                 sign = torch.randint(2, (len(some),), generator=chance) * 2 - 1
                 found.index_add_(0, place, some * sign)
-        return found.numpy()
+        return np.asarray(found.numpy(), np.float64)
 
     @property
     def norm(self) -> float:
@@ -138,8 +138,8 @@ class Replay:
     def without_each(self) -> npt.NDArray[np.float64]:
         """The gradient norm of the batch without each sequence."""
         square = _length(self.total) ** 2 - 2 * self.along + self.squares
-        found: npt.NDArray[np.float64] = np.sqrt(np.maximum(square, 0))
-        return found / max(len(self.batch) - 1, 1)
+        left = max(len(self.batch) - 1, 1)
+        return np.asarray(np.sqrt(np.maximum(square, 0)) / left, np.float64)
 
     def without(self, suspects: Sequence[int]) -> dict[str, Any]:
         """The norm without all suspects; and how often without as many others it is as small."""

@@ -8,6 +8,7 @@ torch = pytest.importorskip("torch", reason="the extra probe is not installed")
 from cleanpipe.errors import InputError, RecipeError  # noqa: E402
 from cleanpipe.stability.model import Shape  # noqa: E402
 from cleanpipe.stability.replay import (  # noqa: E402
+    Asked,
     Replay,
     function,
     own_loss,
@@ -47,6 +48,10 @@ def batch():
     return found
 
 
+def mean_loss(model, rows):
+    return model.losses(rows).mean()
+
+
 def norm_of(model, batch):
     loss = model.losses(torch.from_numpy(batch)).mean()
     parts = torch.autograd.grad(loss, list(model.parameters()))
@@ -67,11 +72,11 @@ def test_norms_are_those_of_the_whole_gradient(trainer, batch):
 
 def test_planted_sequences_come_first_and_are_no_chance(trainer, batch):
     """Without the two planted rows the norm falls by a quarter, without two others it stays."""
-    found = replayed(trainer.model, own_loss, batch, [3, 8])
+    found = replayed(trainer.model, own_loss, Asked(batch, (3, 8)))
     assert {one["row"] for one in found["sequences"][:2]} == {3, 8}
     assert found["without_suspects"]["ratio"] > 1.25
     assert found["without_suspects"]["p"] <= 0.05
-    innocent = replayed(trainer.model, own_loss, batch, [0, 1])["without_suspects"]
+    innocent = replayed(trainer.model, own_loss, Asked(batch, (0, 1)))["without_suspects"]
     assert innocent["ratio"] < 1.1
     assert innocent["p"] > 0.05
 
@@ -80,25 +85,23 @@ def test_masked_suspects_are_as_good_as_removed(trainer, batch):
     """All tokens of a row masked: the norm without the row. A loss a token is needed."""
     mask = np.zeros((12, 24), bool)
     mask[[3, 8]] = True
-    found = replayed(trainer.model, own_loss, batch, [3, 8], mask=mask)
+    found = replayed(trainer.model, own_loss, Asked(batch, (3, 8), mask))
     assert found["masked"] == pytest.approx(found["without_suspects"]["norm"], rel=1e-4)
     with pytest.raises(RecipeError, match="needs a loss function that gives a loss for each"):
-        replayed(
-            trainer.model, lambda model, rows: model.losses(rows).mean(), batch, [3], mask=mask
-        )
+        replayed(trainer.model, mean_loss, Asked(batch, (3,), mask))
 
 
 def test_suspects_in_a_control_batch(trainer, batch):
     """They raise the norm of a batch in which nothing happened."""
     control = text(np.random.default_rng(2), 12)
-    found = replayed(trainer.model, own_loss, batch, [3, 8], control=control)["control"]
+    found = replayed(trainer.model, own_loss, Asked(batch, (3, 8), None, control))["control"]
     assert found["norm"] == pytest.approx(norm_of(trainer.model, control), rel=1e-4)
     assert found["norm_with_suspects"] > 1.2 * found["norm"]
 
 
 def test_a_mean_loss_is_enough(trainer, batch):
     """A function that gives one number has the same norms."""
-    one = replayed(trainer.model, lambda model, rows: model.losses(rows).mean(), batch, [3])
+    one = replayed(trainer.model, mean_loss, Asked(batch, (3,)))
     assert one["norm"] == pytest.approx(norm_of(trainer.model, batch), rel=1e-4)
 
 
@@ -125,4 +128,4 @@ def test_functions_that_are_none_are_refused(name):
 def test_rows_that_the_batch_has_not_are_refused(trainer, batch, rows):
     """And all of them at once: nothing would be left."""
     with pytest.raises(RecipeError, match="expected some of the rows 0 to 11"):
-        replayed(trainer.model, own_loss, batch, rows)
+        replayed(trainer.model, own_loss, Asked(batch, tuple(rows)))

@@ -198,6 +198,153 @@ def spikes(
     return 0
 
 
+@stability.command
+def attribute(
+    *,
+    log: Path,
+    order: Path,
+    run: Path,
+    export: Path | None = None,
+    twin: tuple[Path, ...] = (),
+    kind: tuple[str, ...] = (),
+    feature: str | None = None,
+    measure: tuple[str, ...] = (),
+    loss_bound: float = 6.0,
+    norm_bound: float = 8.0,
+    seed: int = 0,
+    json: bool = False,
+) -> int:
+    """Say what the batches of a log's events have in common, and which documents have it.
+
+    Associations in this log beside matched batches, with negative controls; no causes. Nothing is
+    said where the order is not proved to be the one that was trained on, or events are too few.
+
+    Parameters
+    ----------
+    log
+        The training log.
+    order
+        What stood in each step's batch: a step log (cleanpipe.callback), or a table with step,
+        start, length and file (.parquet, .csv, .jsonl).
+    run
+        The output folder whose corpus was exported, or a run's folder.
+    export
+        The folder of the token files; left out: the order's own.
+    twin
+        Logs of other trainings that had the same order.
+    kind
+        Classes of events that are asked about; left out: content outlier, gradient spike and
+        instability.
+    feature
+        One number named beforehand, such as "largest repeat_run": enough for 8 to 19 events.
+    measure
+        Measures that are asked about; left out: all.
+    loss_bound
+        Spreads of the loss from which a step is an event.
+    norm_bound
+        Spreads of the gradient norm from which a step is an event.
+    seed
+        Of controls and permutations.
+    json
+        Print the answer as JSON.
+    """
+    from cleanpipe.console import Progress  # noqa: PLC0415 - heavy; --help needs none
+    from cleanpipe.outcome import Run  # noqa: PLC0415
+    from cleanpipe.stability import trained_order  # noqa: PLC0415
+    from cleanpipe.stability.answer import answered, events_of, one_log  # noqa: PLC0415
+    from cleanpipe.stability.attributed import show_attribution  # noqa: PLC0415
+    from cleanpipe.stability.events import Bounds  # noqa: PLC0415
+    from cleanpipe.stability.question import Question  # noqa: PLC0415
+
+    bounds = Bounds(loss=loss_bound, grad_norm=norm_bound)
+    known = one_log(log)
+    exposure, proof, notes = trained_order.read(
+        order, trained_order.export_of(order, export), known.steps
+    )
+    for note in (*(note.text for note in known.notes), *notes):
+        people.print(note, markup=False)
+    with Progress(people) as progress:
+        answer = answered(
+            events_of(known, bounds, kind),
+            known.steps,
+            (exposure, proof),
+            Run.load(run),
+            Question(feature=feature, measures=measure, seed=seed),
+            twins=tuple(events_of(one_log(path), bounds, kind) for path in twin),
+            tell=progress.tell,
+        )
+    if json:
+        _print(answer)
+    else:
+        show_attribution(Console(highlight=False), answer)
+    return 0
+
+
+@stability.command
+def replay(
+    *,
+    checkpoint: tuple[Path, ...],
+    batch: Path,
+    suspect: tuple[int, ...] = (),
+    load: str | None = None,
+    loss: str | None = None,
+    mask: Path | None = None,
+    control: Path | None = None,
+    json: bool = False,
+) -> int:
+    """Give a batch to a model again: the gradient norm with each sequence and without the suspects.
+
+    Twice as many backward passes as there are sequences, at each checkpoint. Needs torch. The
+    functions named are Python that is run: name your own.
+
+    Parameters
+    ----------
+    checkpoint
+        The state before the event; more of them: the same batch at other states.
+    batch
+        Token ids as a .npy file: a row a sequence, the last token as the last target.
+    suspect
+        Rows of the batch, from 0.
+    load
+        module:function that makes a torch model of a checkpoint's path; left out: a checkpoint of
+        `cleanpipe stability probe`.
+    loss
+        module:function of (model, batch): the mean loss, or better one a sequence or a token; left
+        out: that of the probe's model.
+    mask
+        A .npy file of Booleans, a row a sequence and a column a target: tokens whose loss is left
+        out. Needs a loss a token.
+    control
+        Another batch as .npy, in which nothing happened: the suspects are put into it.
+    json
+        Print the answer as JSON.
+    """
+    from cleanpipe.console import Progress  # noqa: PLC0415 - heavy; --help needs none
+
+    _needs_torch()
+    from cleanpipe.stability import replay as replays  # noqa: PLC0415
+    from cleanpipe.stability.attributed import show_replay  # noqa: PLC0415
+
+    with Progress(people) as progress:
+        answer = replays.at_checkpoints(
+            checkpoint,
+            replays.Asked(
+                batch=replays.array(batch),
+                suspects=suspect,
+                mask=None if mask is None else replays.array(mask),
+                control=None if control is None else replays.array(control),
+            ),
+            replays.own_model if load is None else replays.function(load),
+            replays.own_loss if loss is None else replays.function(loss),
+            progress.tell,
+        )
+    if json:
+        _print(answer)
+    else:
+        show_replay(Console(highlight=False), answer)
+    return 0
+
+
 def _needs_torch() -> None:
     try:
         import tokenizers  # noqa: F401, PLC0415 - an extra

@@ -1,13 +1,15 @@
 """The whole answer of `cleanpipe stability attribute`, as plain data; what it may be called."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from cleanpipe.errors import InputError, RecipeError
 from cleanpipe.outcome import Run
-from cleanpipe.stability import permutation
+from cleanpipe.stability import logs, permutation
 from cleanpipe.stability.alignment import Proof
 from cleanpipe.stability.attribution import (
     Attribution,
@@ -15,6 +17,8 @@ from cleanpipe.stability.attribution import (
     TooFewEventsError,
     attribute,
 )
+from cleanpipe.stability.events import CLASSES, Bounds, find
+from cleanpipe.stability.log import Log
 from cleanpipe.stability.naming import candidates
 from cleanpipe.stability.question import Question
 from cleanpipe.stability.remedy import measured, rules
@@ -23,6 +27,8 @@ Steps = npt.NDArray[np.int64]
 NEAR = 2
 """Steps within which events of two runs of the same order are the same."""
 SHIFTS = 999
+ASKED = ("content outlier", "gradient spike", "instability")
+"""Classes that are asked about: a level shift or a divergence has no batch of its own."""
 RUNGS = {
     "R0": "co-occurrence: nothing was tested, or nothing came out",
     "R1": "matched enrichment: associated with events, beside matched batches of the same log",
@@ -34,6 +40,23 @@ LIMITS = (
     "by a replay only (cleanpipe stability replay), and holds for the model and the state that it "
     "was made with."
 )
+
+
+def one_log(path: Path) -> Log:
+    """The run of a log file. Errors: InputError where there are several."""
+    found = logs.read(path)
+    if len(found) != 1:
+        named = ", ".join(log.name for log in found[:5])
+        raise InputError(f"{path} holds {len(found)} runs ({named}): give each a file of its own")
+    return found[0]
+
+
+def events_of(log: Log, bounds: Bounds, kinds: tuple[str, ...] = ()) -> pl.DataFrame:
+    """The events of some classes. Errors: RecipeError for a class that there is not."""
+    for kind in kinds:
+        if kind not in CLASSES:
+            raise RecipeError(f"--kind {kind}: expected one of {', '.join(CLASSES)}")
+    return find(log, bounds).filter(pl.col("class").is_in(kinds or ASKED))
 
 
 def answered(

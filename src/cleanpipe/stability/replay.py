@@ -12,6 +12,7 @@ import math
 import pickle
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ class Replay:
     """One batch at one checkpoint: `loss` gives a mean, or a number a sequence or a token."""
 
     def __init__(self, model: nn.Module, loss: Loss, batch: Ids, seed: int = 0) -> None:
-        self.model, self.loss, self.batch = model, loss, torch.from_numpy(batch)
+        self.model, self.loss, self.batch = model, loss, torch.from_numpy(batch.astype(np.int64))
         self.weights = [weight for weight in model.parameters() if weight.requires_grad]
         self.seed = seed
         self.total = [torch.zeros_like(weight, dtype=torch.float64) for weight in self.weights]
@@ -186,30 +187,90 @@ def _length(parts: Sequence[Tensor]) -> float:
     return math.sqrt(sum(float((part.double() ** 2).sum()) for part in parts))
 
 
-def replayed(
-    model: nn.Module,
+@dataclass(frozen=True)
+class Asked:
+    """A batch, and what is suspected of it."""
+
+    batch: Ids
+    """(sequences, tokens)."""
+    suspects: tuple[int, ...] = ()
+    """Rows."""
+    mask: npt.NDArray[np.bool_] | None = None
+    """(sequences, targets): tokens that are not to be learnt."""
+    control: Ids | None = None
+    """A batch in which nothing happened."""
+
+    def check(self) -> None:
+        """RecipeError for rows that the batch does not have, or ids that are none."""
+        for name, array in (("batch", self.batch), ("control", self.control)):
+            if array is not None and (array.ndim != 2 or array.dtype.kind not in "iu"):
+                raise RecipeError(
+                    f"the {name} has the shape {array.shape} of {array.dtype}: expected whole "
+                    "numbers, a row a sequence"
+                )
+        count = len(self.batch)
+        wrong = [row for row in self.suspects if not 0 <= row < count]
+        if wrong or len(set(self.suspects)) >= count:
+            raise RecipeError(
+                f"suspects {list(self.suspects)}: expected some of the rows 0 to {count - 1}, "
+                "not all"
+            )
+
+
+def array(path: Path) -> npt.NDArray[Any]:
+    """A .npy file. Errors: InputError where it is none."""
+    try:
+        found: npt.NDArray[Any] = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is no .npy file: {error}") from error
+    return found
+
+
+def at_checkpoints(
+    checkpoints: Sequence[Path],
+    asked: Asked,
+    load: Callable[[Path], nn.Module],
     loss: Loss,
-    batch: Ids,
-    suspects: Sequence[int],
-    *,
-    mask: npt.NDArray[np.bool_] | None = None,
-    control: Ids | None = None,
     tell: Tell = lambda *_: None,
+) -> dict[str, Any]:
+    """The same batch at every checkpoint, and in words what it showed."""
+    asked.check()
+    found = [
+        {"checkpoint": str(path), **replayed(load(path), loss, asked, tell)} for path in checkpoints
+    ]
+    return {"checkpoints": found, "said": _said(found)}
+
+
+def _said(found: list[dict[str, Any]]) -> str:
+    falls = [one["without_suspects"] for one in found]
+    if not all(falls):
+        return "no suspects were named: sequences stand in the order in which the norm falls"
+    shown = sum(one["p"] <= LEVEL for one in falls)
+    if not shown:
+        return (
+            "rung R3 not reached: without the suspects the gradient norm falls no more than "
+            "without as many other sequences"
+        )
+    where = f"at {shown} of {len(falls)} checkpoints" if len(falls) > 1 else "at this checkpoint"
+    return (
+        f"rung R3, replay: {where} the gradient norm falls more without the suspects than without "
+        "as many others; of this model and this state, not of every model"
+    )
+
+
+def replayed(
+    model: nn.Module, loss: Loss, asked: Asked, tell: Tell = lambda *_: None
 ) -> dict[str, Any]:
     """A batch at a checkpoint: its norm, each sequence's, and without the suspects.
 
-    `control` is a batch in which nothing happened: its norm, and with the suspects in the places of
-    its first sequences. Errors: RecipeError for rows that the batch does not have.
+    With a control batch: its norm, and with the suspects in the places of its first sequences.
+    Errors: RecipeError for rows that the batch does not have.
     """
-    wrong = [row for row in suspects if not 0 <= row < len(batch)]
-    if wrong or len(set(suspects)) >= len(batch):
-        raise RecipeError(
-            f"suspects {list(suspects)}: expected some of the rows 0 to {len(batch) - 1}, not all"
-        )
-    replay = Replay(model, loss, batch)
+    asked.check()
+    suspects = sorted(set(asked.suspects))
+    replay = Replay(model, loss, asked.batch)
     replay.run(tell)
     without = replay.without_each()
-    order = np.argsort(without, kind="stable")
     found: dict[str, Any] = {
         "norm": replay.norm,
         "sequences": [
@@ -218,15 +279,15 @@ def replayed(
                 "loss": float(replay.losses[row]),
                 "norm": float(replay.squares[row] ** 0.5),
                 "norm_without": float(without[row]),
-                "suspect": int(row) in set(suspects),
+                "suspect": int(row) in suspects,
             }
-            for row in order
+            for row in np.argsort(without, kind="stable")
         ],
-        "without_suspects": replay.without(sorted(set(suspects))) if suspects else None,
-        "masked": None if mask is None else replay.masked(mask),
+        "without_suspects": replay.without(suspects) if suspects else None,
+        "masked": None if asked.mask is None else replay.masked(asked.mask),
     }
-    if control is not None:
-        found["control"] = _in_control(model, loss, batch, suspects, control)
+    if asked.control is not None:
+        found["control"] = _in_control(model, loss, asked.batch, suspects, asked.control)
     return found
 
 

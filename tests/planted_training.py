@@ -25,8 +25,6 @@ from cleanpipe.run import Work, all_steps
 
 VOCABULARY = 1024
 END = "<end>"
-WARMUP = 60
-"""Steps before which nothing counts: the loss falls too fast there."""
 PLACEBO = "placebo"
 KINDS = ("single_token", "period_4", "noise_5", "base64", "digits", "mojibake")
 TRUE = {
@@ -220,18 +218,6 @@ def trained(folder, to, seed, plan):
     )
 
 
-def spikes(log, bound):
-    """Events by the gradient norm's distance from its centred median, in spreads: step, class."""
-    y = pl.Series(np.log(log["grad_norm"].to_numpy()))
-    rest = y - y.rolling_median(101, center=True, min_samples=20)
-    spread = 1.4826 * rest.abs().rolling_median(1001, center=True, min_samples=20)
-    late = max(WARMUP, log.height // 10)
-    far = (log["step"].filter(rest > bound * spread)).to_numpy()
-    far = far[far > late]
-    first = far[np.diff(far, prepend=-99) > 5]
-    return pl.DataFrame({"step": first, "class": ["gradient spike"] * len(first)})
-
-
 @dataclass(frozen=True)
 class Score:
     """How an attribution did, by what was planted; counts, so that seeds add up."""
@@ -258,7 +244,7 @@ class Score:
 def score(known, events, answer):
     """Compare an answer of `answer.answered` with what was planted."""
     steps = events["step"].to_numpy()
-    late = max(WARMUP, known.log.height // 10)
+    late = known.log.height // 10  # as Bounds.first has it
     planted = known.planted.filter(pl.col("step") > late)
     bad = planted.filter(pl.col("kind") != PLACEBO)["step"].to_numpy()
 

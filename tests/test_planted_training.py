@@ -1,6 +1,7 @@
 """End to end: planted faults, a run, an export, a small GPT, its events, and what stood in them."""
 
 import numpy as np
+import orjson
 import polars as pl
 import pytest
 
@@ -14,16 +15,18 @@ from planted_training import (
     generated_texts,
     made,
     score,
-    spikes,
 )
 
-from cleanpipe.errors import InputError
+from cleanpipe.cli_stability import stability as app
+from cleanpipe.errors import InputError, RecipeError
 from cleanpipe.stability import trained_order
-from cleanpipe.stability.answer import answered
+from cleanpipe.stability.answer import answered, events_of, one_log
+from cleanpipe.stability.events import Bounds
 from cleanpipe.stability.question import Question
 
 PLAN = Plan(batch=8, width=24, each=9, dose=0.2)
-BOUND = 5.0
+BOUNDS = Bounds(grad_norm=5.0)
+"""Of spreads; the trainings are so short that 8 would leave too few events to ask about."""
 
 
 @pytest.fixture(scope="module", params=[0, 1, 2], ids=lambda seed: f"seed {seed}")
@@ -31,7 +34,7 @@ def known(request, tmp_path_factory):
     """One training a seed, and its events."""
     texts = generated_texts(request.param, PLAN.steps * PLAN.tokens // 50 + 400)
     found = made(tmp_path_factory.mktemp("planted"), texts, request.param, PLAN)
-    return found, spikes(found.log, BOUND)
+    return found, events_of(one_log(found.log_path), BOUNDS)
 
 
 def asked(found, events, **given):
@@ -90,3 +93,32 @@ def test_an_order_that_is_not_proved_names_nobody(known, tmp_path):
     assert answer["findings"] == answer["candidates"] == []
     with pytest.raises(InputError, match="--export FOLDER"):
         trained_order.export_of(tmp_path / "order.jsonl", None)
+
+
+@pytest.mark.parametrize("known", [0], indirect=True, ids=["seed 0"])
+def test_the_verb_says_it_all(known, capsys, monkeypatch):
+    """`cleanpipe stability attribute`, in a table and as JSON: the same answer as in Python."""
+    monkeypatch.setenv("COLUMNS", "200")
+    found, events = known
+    files = {"log": found.log_path, "order": found.order, "run": found.run.folder}
+    words = [word for name, path in files.items() for word in (f"--{name}", str(path))]
+
+    def verb(*more):
+        assert app(["attribute", *words, *more], result_action="return_value") == 0
+        return capsys.readouterr().out
+
+    shown = verb("--norm-bound", "5", "--twin", str(found.log_path))
+    told = orjson.loads(verb("--norm-bound", "5", "--json"))
+    again = asked(found, events)
+    features = [one["feature"] for one in again["findings"]]
+    assert [one["feature"] for one in told["findings"]] == features
+    assert told["candidates"] == again["candidates"]
+    assert told["rules"] == again["rules"]
+    assert told["rung"] == "R1"
+    assert "measures of chance" in shown
+    assert "rung R2, replication" in shown
+    assert told["rules"][0]["set"] in shown
+    assert "cause" not in shown
+    assert "too few events" in verb("--norm-bound", "40")
+    with pytest.raises(RecipeError, match="--kind spike: expected one of"):
+        verb("--kind", "spike")

@@ -61,7 +61,8 @@ def shifted_events(log: Log, cases: Steps, chance: np.random.Generator) -> Steps
         phase = np.concatenate([[0], np.cumsum(bins[1:] != bins[:-1])])
     first = np.searchsorted(phase, phase[place], side="left")
     length = np.searchsorted(phase, phase[place], side="right") - first
-    offsets = chance.integers(1, max(len(log.steps), 2), SHIFTS)
+    count = len(log.steps)  # not so far that events come to stand beside themselves
+    offsets = chance.integers(count // 10 + 1, count - count // 10 + 1, SHIFTS)
     moved = first + (place - first + offsets[:, None]) % length
     return np.asarray(log.steps[moved], np.int64)
 

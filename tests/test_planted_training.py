@@ -107,8 +107,8 @@ def test_the_verb_says_it_all(known, capsys, monkeypatch):
         assert app(["attribute", *words, *more], result_action="return_value") == 0
         return capsys.readouterr().out
 
-    shown = verb("--norm-bound", "5", "--twin", str(found.log_path))
-    told = orjson.loads(verb("--norm-bound", "5", "--json"))
+    shown = verb("--grad-norm", "5", "--twin", str(found.log_path))
+    told = orjson.loads(verb("--grad-norm", "5", "--json"))
     again = asked(found, events)
     features = [one["feature"] for one in again["findings"]]
     assert [one["feature"] for one in told["findings"]] == features
@@ -119,6 +119,6 @@ def test_the_verb_says_it_all(known, capsys, monkeypatch):
     assert "rung R2, replication" in shown
     assert told["rules"][0]["set"] in shown
     assert "cause" not in shown
-    assert "too few events" in verb("--norm-bound", "40")
+    assert "too few events" in verb("--grad-norm", "40")
     with pytest.raises(RecipeError, match="--kind spike: expected one of"):
         verb("--kind", "spike")

@@ -1,15 +1,20 @@
 """Replaying a batch: norms are those of the whole batch's gradient, and planted rows stand out."""
 
+from pathlib import Path
+
 import numpy as np
+import orjson
 import pytest
 
 torch = pytest.importorskip("torch", reason="the extra probe is not installed")
 
+from cleanpipe.cli_stability import stability as app  # noqa: E402
 from cleanpipe.errors import InputError, RecipeError  # noqa: E402
 from cleanpipe.stability.model import Shape  # noqa: E402
 from cleanpipe.stability.replay import (  # noqa: E402
     Asked,
     Replay,
+    array,
     function,
     own_loss,
     own_model,
@@ -113,6 +118,50 @@ def test_checkpoints_of_a_probe_are_read_back(trainer, batch, tmp_path):
     (tmp_path / "other.pt").write_bytes(b"no checkpoint")
     with pytest.raises(InputError, match="--load module:function"):
         own_model(tmp_path / "other.pt")
+
+
+def test_the_verb_replays_a_batch_at_several_checkpoints(
+    trainer, batch, tmp_path, monkeypatch, capsys
+):
+    """By the probe's own functions, and by functions that people name; in words and as JSON."""
+    monkeypatch.chdir(tmp_path)
+    torch.save(trainer.state(), "late.pt")
+    torch.save(Trainer.begin(SHAPE, Optimizer(), seed=0).state(), "early.pt")
+    np.save("batch.npy", batch.astype(np.uint16))
+    np.save("control.npy", text(np.random.default_rng(2), 12))
+    Path("my_model.py").write_text(
+        "from cleanpipe.stability.replay import own_model as load\n"
+        "def loss(model, batch):\n"
+        "    return model.losses(batch).mean()\n",
+        encoding="utf-8",
+    )
+
+    def verb(command):
+        files = "replay --checkpoint late.pt --checkpoint early.pt --batch batch.npy"
+        assert app([*files.split(), *command.split()], result_action="return_value") == 0
+        return capsys.readouterr().out
+
+    suspects = "--suspect 3 --suspect 8 --control control.npy"
+    shown = verb(suspects)
+    assert "rung R3, replay: at" in shown
+    assert "control batch" in shown
+    named = orjson.loads(verb(f"{suspects} --loss my_model:loss --load my_model:load --json"))
+    own = orjson.loads(verb(f"{suspects} --json"))
+    for one, other in zip(named["checkpoints"], own["checkpoints"], strict=True):
+        assert one["norm"] == pytest.approx(other["norm"], rel=1e-5)
+        assert one["without_suspects"]["p"] == other["without_suspects"]["p"]
+    assert "no suspects were named" in verb("")
+
+
+def test_batches_that_are_none_are_refused(tmp_path):
+    """No .npy file; and numbers that are no token ids."""
+    (tmp_path / "x.npy").write_text("no", encoding="ascii")
+    with pytest.raises(InputError, match=r"no .npy file"):
+        array(tmp_path / "x.npy")
+    with pytest.raises(RecipeError, match="expected whole numbers, a row a sequence"):
+        Asked(np.zeros((2, 3))).check()
+    with pytest.raises(RecipeError, match="expected whole numbers, a row a sequence"):
+        Asked(np.zeros(3, np.int64)).check()
 
 
 @pytest.mark.parametrize(

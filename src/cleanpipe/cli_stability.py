@@ -209,8 +209,9 @@ def attribute(
     kind: tuple[str, ...] = (),
     feature: str | None = None,
     measure: tuple[str, ...] = (),
-    loss_bound: float = 6.0,
-    norm_bound: float = 8.0,
+    loss: float = 6.0,
+    grad_norm: float = 8.0,
+    since: int | None = None,
     seed: int = 0,
     json: bool = False,
 ) -> int:
@@ -239,10 +240,12 @@ def attribute(
         One number named beforehand, such as "largest repeat_run": enough for 8 to 19 events.
     measure
         Measures that are asked about; left out: all.
-    loss_bound
-        Spreads of the loss from which a step is an event.
-    norm_bound
-        Spreads of the gradient norm from which a step is an event.
+    loss
+        How far above its trend a loss is an event, in spreads.
+    grad_norm
+        The same of the gradient norm.
+    since
+        The first step that may be an event; as `spikes` has it, if not given.
     seed
         Of controls and permutations.
     json
@@ -256,7 +259,7 @@ def attribute(
     from cleanpipe.stability.events import Bounds  # noqa: PLC0415
     from cleanpipe.stability.question import Question  # noqa: PLC0415
 
-    bounds = Bounds(loss=loss_bound, grad_norm=norm_bound)
+    bounds = Bounds(loss, grad_norm, since)
     known = one_log(log)
     exposure, proof, notes = trained_order.read(
         order, trained_order.export_of(order, export), known.steps

@@ -23,9 +23,10 @@ from prefect.futures import as_completed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from cleanpipe.errors import CleanpipeError
+from cleanpipe.incremental import Night
 from cleanpipe.pace import Tell
 from cleanpipe.recipe_file import load
-from cleanpipe.run import open_work
+from cleanpipe.run import Work, open_work
 from cleanpipe.summary import attrition
 
 told: ContextVar[Tell] = ContextVar("told", default=lambda *_: None)
@@ -41,10 +42,12 @@ def clean(
     input: str | None = None,  # noqa: A002 - as the command line calls it
     output: str | None = None,
     workers: int | None = None,
+    incremental: bool = False,
 ) -> str:
-    """Clean a corpus as the recipe at this path says; gives the folder of the run."""
+    """Clean a corpus as the recipe at this path says, or what is new of it; gives the run."""
     known = load(Path(recipe), settings or {}, input=input, output=output)
-    with open_work(known, workers=workers, tell=told.get()) as work:
+    begin = Night if incremental else Work
+    with open_work(known, workers=workers, tell=told.get(), begin=begin) as work:
         work.cut(over)
         over("normalize and measure", work.measure, work.blocks_to_measure())
         work.measured()

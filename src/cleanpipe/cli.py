@@ -32,6 +32,8 @@ def run(
     set_: Set = (),
     samples: Literal["none", "masked", "full"] | None = None,
     workers: int | None = None,
+    incremental: bool = False,
+    rehash: bool = False,
     prefect: bool = False,
     json: bool = False,
 ) -> int:
@@ -51,6 +53,10 @@ def run(
         Excerpts of documents on the report page, in place of the recipe's report.samples.
     workers
         Processes to use; changes nothing in the output. Default: one a processor.
+    incremental
+        Clean only files that are new or changed, and add what they bring to what is published.
+    rehash
+        With --incremental: read all files, also those of unchanged size, time and inode.
     prefect
         Run as a Prefect flow, on a local server of its own or on PREFECT_API_URL's.
     json
@@ -72,8 +78,14 @@ def run(
             from cleanpipe.flows.clean import clean, told  # noqa: PLC0415 - only here
 
             told.set(progress.tell)
-            folder = clean(str(recipe), overrides(set_), input, output and str(output), workers)
+            folder = clean(
+                str(recipe), overrides(set_), input, output and str(output), workers, incremental
+            )
             done = Run.load(folder)
+        elif incremental:
+            from cleanpipe.incremental import run_new  # noqa: PLC0415
+
+            done = run_new(known, rehash=rehash, workers=workers, tell=progress.tell)
         else:
             done = local(known, workers=workers, tell=progress.tell)
     if json:

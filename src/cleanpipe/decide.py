@@ -190,7 +190,8 @@ class Decisions:
             self.kinds.append(kind)
         return self.kinds.index(kind)
 
-    def _drop(self, rows: npt.NDArray[Any], stage: str, rule: str) -> None:
+    def drop(self, rows: npt.NDArray[Any], stage: str, rule: str) -> None:
+        """Let a stage drop documents by one of its rules."""
         self.fate[rows] = self._number((stage, rule))
         self.copies[rows] = 0
 
@@ -202,7 +203,7 @@ class Decisions:
             left = self.alive[own]
             for rule in failed:
                 rows = np.flatnonzero(left & rule.to_numpy())
-                self._drop(rows + own.start, "filter", rule.name)
+                self.drop(rows + own.start, "filter", rule.name)
                 left[rows] = False
                 dropped += len(rows)
         dropped += self._cap_domains()
@@ -222,7 +223,7 @@ class Decisions:
         table = self.documents.keyed(rows, urls.columns(), "filter")
         ranks = urls.ranks(table, rank(table, urls.keep)).fill_null(0).to_numpy()
         over = ranks > urls.per_domain
-        self._drop(rows[over], "filter", CAP)
+        self.drop(rows[over], "filter", CAP)
         self.domain_rank = Known(rows[over], ranks[over].astype(np.float64))
         return int(over.sum())
 
@@ -261,7 +262,7 @@ class Decisions:
         near = self.recipe.dedup.near if self.recipe.dedup else None
         if rule == "near" and near is not None and not near.drop:
             return {"dropped": 0, "left": int(self.alive.sum())}
-        self._drop(rows, "dedup", rule)
+        self.drop(rows, "dedup", rule)
         # but not those by the column: their text need not be like that of whom it gave way to
         by_column = self._number(("dedup", "column"))
         followers = np.flatnonzero((self.duplicate_of != NOBODY) & (self.fate != by_column))
@@ -269,7 +270,7 @@ class Decisions:
         through = self.duplicate_of[followers]
         self.duplicate_of[followers] = self.duplicate_of[through]
         self.similarity = self.similarity.with_(followers, self.similarity.of(through))
-        self._drop(followers, "dedup", rule)
+        self.drop(followers, "dedup", rule)
         return {"dropped": len(rows), "left": int(self.alive.sum())}
 
     def balance(self) -> dict[str, int]:
@@ -282,7 +283,7 @@ class Decisions:
         takes_part = np.ones(len(rows), np.bool_)
         for cap in balance.inside_caps(table):
             inside = cap.to_numpy()
-            self._drop(rows[takes_part & ~inside], "balance", cap.name)
+            self.drop(rows[takes_part & ~inside], "balance", cap.name)
             takes_part &= inside
         left, table = rows[takes_part], table.filter(pl.Series(takes_part))
         try:
@@ -291,7 +292,7 @@ class Decisions:
         except ValueError as error:
             raise RecipeError(f"balance: {error}") from error
         self.copies[left] = copies
-        self._drop(left[copies == 0], "balance", balance.label())
+        self.drop(left[copies == 0], "balance", balance.label())
         written = int((copies > 0).sum())
         added = int(np.maximum(copies - 1, 0).sum())
         return {"dropped": len(rows) - written, "left": written, "added": added}

@@ -57,9 +57,17 @@ def known_seed(control: Path, wanted: int | None) -> int | None:
 
 
 def choose_run(
-    control: Path, recipe: Recipe, shards: Sequence[Shard], indexes: Sequence[ShardIndex]
+    control: Path,
+    recipe: Recipe,
+    shards: Sequence[Shard],
+    indexes: Sequence[ShardIndex],
+    after: int | None = None,
 ) -> Path:
-    """The folder of the newest unpublished run that is the same run, or of the next number."""
+    """The folder of the newest unpublished run that is the same run, or of the next number.
+
+    `after` is the number of the manifest that a night adds to. A run that was rolled back is not
+    continued: it would be published again as it was.
+    """
     hashes = {shards[index.shard].name: index.content_hash for index in indexes}
     identity = {
         "recipe": recipe.identity(),
@@ -68,11 +76,12 @@ def choose_run(
         "lists": recipe.list_hashes(),
         "versions": versions(recipe.measure.packages()),
         "seed": recipe.seed,
+        **({} if after is None else {"after": after}),
     }
     numbers = sorted(int(path.name) for path in (control / "runs").glob("[0-9]*"))
     newest = control / "runs" / f"{numbers[-1] if numbers else 0:04d}"
     folder = control / "runs" / f"{int(newest.name) + 1:04d}"
-    if numbers and newest.name not in published(control):
+    if numbers and newest.name not in ever_published(control):
         begun = newest / "identity.json"
         if not begun.exists():
             folder = newest  # killed before it did anything
@@ -80,7 +89,10 @@ def choose_run(
             _write_recipe(newest, recipe)  # its gates may be others now
             return newest
     _write_recipe(folder, recipe)
-    inputs = [{"shard": s.to_json(), "xxh3_128": hashes[s.name]} for s in shards]
+    inputs = [
+        {"shard": s.to_json(), "xxh3_128": hashes[s.name], "inode": Path(s.path).stat().st_ino}
+        for s in shards
+    ]
     store.write_json(folder / "inputs.json", inputs)
     store.write_json(folder / "identity.json", identity, private=True)
     return folder
@@ -92,5 +104,10 @@ def _write_recipe(folder: Path, recipe: Recipe) -> None:
 
 
 def published(control: Path) -> set[str]:
-    """The numbers of all runs that HEAD ever pointed at."""
+    """The numbers of all runs that were published and not rolled back."""
     return {manifest["run"] for manifest in store.manifests(control)}
+
+
+def ever_published(control: Path) -> set[str]:
+    """The numbers of all runs that HEAD ever pointed at."""
+    return published(control) | {manifest["run"] for manifest in store.rolled_back(control)}

@@ -28,10 +28,13 @@ VERDICTS = {
     "duplicate_of": pl.String,
     "duplicate_shard": pl.String,
     "duplicate_row": pl.UInt64,
+    "duplicate_run": pl.String,
     "similarity": pl.Float64,
     "cluster_size": pl.Int64,
     "copies": pl.Int32,
 }
+EARLIER = ("duplicate_of", "duplicate_shard", "duplicate_row", "duplicate_run")
+"""What names a document of an earlier night that one of this run gave way to."""
 PLACE = ("id", "shard", "row")
 """What names a document that others gave way to."""
 ROWS_IN_GROUP = 65_536
@@ -78,10 +81,12 @@ def write_block(
             similarity=pl.Series(fates.similarity).fill_nan(None),
             cluster_size=pl.Series(fates.cluster_size),
             copies=pl.Series(fates.copies),
+            duplicate_run=pl.lit(None, pl.String),
         )
         .select(VERDICTS.keys())
         .cast(VERDICTS)  # type: ignore[arg-type]
     )
+    ledger = _with_earlier(ledger, documents, place)
     plain = ledger.to_arrow()
     store.write_table(verdicts_path(documents, place), [plain], plain.schema, group=ROWS_IN_GROUP)
     if not _source(documents):
@@ -89,6 +94,23 @@ def write_block(
     met = pl.DataFrame({"source": table["source"], "other": best["source"]})
     counts = met.filter(pl.Series(fates.duplicate_of != NOBODY)).group_by("source", "other").len()
     return {"sources": counts.sort("source", "other").rows()}
+
+
+def earlier_path(folder: Path) -> Path:
+    """Which documents of a run give way to those of earlier nights: EARLIER, by number."""
+    return folder / "scratch" / "earlier.arrow"
+
+
+def _with_earlier(ledger: pl.DataFrame, documents: Documents, place: int) -> pl.DataFrame:
+    """The ledger of a block, with the documents of earlier nights that its own gave way to."""
+    path = earlier_path(documents.folder)
+    if not path.exists():
+        return ledger
+    first, stop = int(documents.starts[place]), int(documents.starts[place + 1])
+    found = pl.DataFrame(scratch.load_table(path))
+    found = found.filter((pl.col("number") >= first) & (pl.col("number") < stop))
+    rows = (found["number"] - first).to_numpy()
+    return ledger.with_columns(ledger[name].scatter(rows, found[name]) for name in EARLIER)
 
 
 def _source(documents: Documents) -> tuple[str, ...]:

@@ -176,25 +176,41 @@ def _rules(recipe: Recipe, blocks: Sequence[store.Record]) -> store.Record:
     }
 
 
-def publish(control: Path, folder: Path, receipts: Sequence[store.Record]) -> None:
-    """Write the next manifest, point HEAD at it, and bring metrics.jsonl up to date."""
-    known = store.manifests(control)
-    parts = [
-        {
-            "path": f"data/{folder.name}/{receipt['files']['data']['name']}",
-            **receipt["files"]["data"],
-        }
-        for receipt in receipts
-    ]
+def publish(
+    control: Path,
+    folder: Path,
+    receipts: Sequence[store.Record],
+    earlier: Sequence[store.Record] = (),
+    also: Mapping[str, Any] | None = None,
+) -> None:
+    """Write the next manifest, point HEAD at it, and bring metrics.jsonl up to date.
+
+    A night's manifest names the parts of `earlier` nights, too, and has more to say: `also`.
+    """
+    parts = parts_of(folder, receipts)
     manifest = {
-        "number": known[-1]["number"] + 1 if known else 1,
+        **next_number(control),
         "run": folder.name,
-        "parts": parts,
+        "parts": [*earlier, *parts],
         "books": _books(control.parent, folder),
         "versions": store.read_json(folder / "identity.json")["versions"],
+        **(also or {}),
     }
     store.publish(control, manifest)
-    _write_metrics(control)
+    write_metrics(control)
+
+
+def parts_of(folder: Path, receipts: Sequence[store.Record]) -> list[store.Record]:
+    """What the manifest says of a run's parts."""
+    files = [receipt["files"]["data"] for receipt in receipts]
+    return [{"path": f"data/{folder.name}/{file['name']}", **file} for file in files]
+
+
+def next_number(control: Path) -> store.Record:
+    """The number of the next manifest; after a rollback, the one it follows, too."""
+    known, last = store.manifests(control), store.last_number(control)
+    before = known[-1]["number"] if known else 0
+    return {"number": last + 1, **({"previous": before} if before != last else {})}
 
 
 def _books(output: Path, folder: Path) -> list[store.Record]:
@@ -212,13 +228,13 @@ def _books(output: Path, folder: Path) -> list[store.Record]:
     ]
 
 
-def _write_metrics(control: Path) -> None:
+def write_metrics(control: Path) -> None:
     """One line a published run, rebuilt from the runs: a killed writer cannot leave it wrong."""
     lines = []
-    for manifest in store.manifests(control):
-        known = store.read_json(control / "runs" / manifest["run"] / "stats.json")
+    for run in dict.fromkeys(manifest["run"] for manifest in store.manifests(control)):
+        known = store.read_json(control / "runs" / run / "stats.json")
         counted = {name: known[name] for name in ("documents", "clean")}
-        lines.append({"run": manifest["run"], **counted})
+        lines.append({"run": run, **counted})
     text = b"".join(orjson.dumps(line) + b"\n" for line in lines)
     store.write_file(control / "metrics.jsonl", lambda file: file.write(text))
 

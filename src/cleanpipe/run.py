@@ -62,6 +62,10 @@ WRITE = "augment and write"
 Step = Callable[[int], store.Record]
 
 
+def silent(step: str, done: int, total: int, note: str = "", /) -> None:
+    """Tell nobody."""
+
+
 def run(
     recipe: Recipe | Path | str, *, workers: int | None = None, tell: Tell | None = None
 ) -> Run:
@@ -76,7 +80,7 @@ def run(
     290
     """
     known = recipe if isinstance(recipe, Recipe) else load(Path(recipe))
-    with open_work(known, workers=workers, tell=tell) as work:
+    with open_work(known, workers=workers, tell=tell or silent) as work:
         return all_steps(work)
 
 
@@ -96,12 +100,15 @@ def all_steps(work: "Work") -> Run:
 
 @contextmanager
 def open_work(
-    recipe: Recipe, *, workers: int | None = None, tell: Tell | None = None
+    recipe: Recipe,
+    *,
+    workers: int | None = None,
+    tell: Tell = silent,
+    begin: Callable[[Recipe, Pool, Tell], "Work"] | None = None,
 ) -> Iterator["Work"]:
     """Lock the output folder, start the workers, look at the inputs; end all of it afterwards."""
-    tell = tell or silent
     with open_pool(recipe, workers, tell) as pool:
-        yield Work(recipe, pool, tell)
+        yield (begin or Work)(recipe, pool, tell)
 
 
 @contextmanager
@@ -138,12 +145,10 @@ def find_shards(recipe: Recipe) -> tuple[corpus.Shard, ...]:
     return tuple(dataclasses.replace(shard, number=n) for n, shard in enumerate(found))
 
 
-def silent(step: str, done: int, total: int, note: str = "", /) -> None:
-    """Tell nobody."""
-
-
 class Work:
     """A run under way in an output folder that this process has locked."""
+
+    after: int | None = None  # the manifest that a night adds to
 
     def __init__(self, recipe: Recipe, pool: Pool | Here, tell: Tell) -> None:
         self.pool, self.tell = pool, tell
@@ -160,7 +165,7 @@ class Work:
         self._check_columns()
         self.seed = draw_seed(self.control, recipe.seed)
         self.recipe = recipe.model_copy(update={"seed": self.seed})
-        self.folder = choose_run(self.control, self.recipe, self.shards, self.indexes)
+        self.folder = choose_run(self.control, self.recipe, self.shards, self.indexes, self.after)
         if looked_for:
             store.write_json(self.folder / contamination.LOOKED_FOR, looked_for)
         self.lists = store.read_json(self.folder / "identity.json")["lists"]
@@ -383,8 +388,11 @@ class Work:
         store.write_json(self.folder / "timing.json", {"seconds": self.seconds})
         self._hold_gates()
         receipts = self._receipts("write", range(self.parts))
-        outcome.publish(self.control, self.folder, receipts)
+        self._point_at(receipts)
         return Run.load(self.folder)
+
+    def _point_at(self, receipts: Sequence[store.Record]) -> None:
+        outcome.publish(self.control, self.folder, receipts)
 
     def _hold_gates(self) -> None:
         """A gate that fails keeps HEAD where it is; the run and its report stay."""

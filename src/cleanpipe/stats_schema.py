@@ -172,6 +172,8 @@ class Duplicates(Described):
     """Pairs in crowded buckets that were not: at most so many."""
     sources: list[dict[str, Any]]
     """How many documents of a source gave way to one of another: source, other, documents."""
+    earlier: dict[Name, Count] | None = None
+    """What a night dropped for documents of earlier nights (exact, near), and pairs compared."""
     crowded: dict[str, Any] | None = None
     """Of buckets too large to compare everyone in: buckets, largest, example."""
 

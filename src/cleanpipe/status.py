@@ -77,7 +77,7 @@ def _age(control: Path, run: str) -> float:
 def _unfinished(control: Path) -> list[str]:
     """What is to be said of the newest run, if it was not published and nobody works on it."""
     numbers = sorted(path.name for path in (control / "runs").glob("[0-9]*"))
-    if not numbers or numbers[-1] in identity.published(control):
+    if not numbers or numbers[-1] in identity.ever_published(control):
         return []
     folder = control / "runs" / numbers[-1]
     if (folder / "stats.json").exists():

@@ -252,14 +252,44 @@ def publish(control: Path, manifest: Record) -> None:
     write_json(control / "HEAD.json", {"manifest": name})
 
 
-def manifests(control: Path) -> list[Record]:
-    """All manifests that HEAD ever pointed at, oldest first; one that a kill left ahead is none."""
+def point_back(control: Path, number: int) -> None:
+    """Point HEAD at an earlier manifest; the numbers of later ones are never given again."""
+    head = {"manifest": f"manifest-{number}.json", "last": last_number(control)}
+    write_json(control / "HEAD.json", head)
+
+
+def last_number(control: Path) -> int:
+    """The highest number that HEAD ever pointed at; one that a kill left ahead does not count."""
     head = control / "HEAD.json"
     if not head.exists():
-        return []
-    last = int(read_json(head)["manifest"].removeprefix("manifest-").removesuffix(".json"))
-    names = (control / f"manifest-{number}.json" for number in range(1, last + 1))
-    return [read_json(path) for path in names if path.exists()]
+        return 0
+    known = read_json(head)
+    return int(known.get("last", _number(known["manifest"])))
+
+
+def _number(name: str) -> int:
+    return int(name.removeprefix("manifest-").removesuffix(".json"))
+
+
+def manifests(control: Path) -> list[Record]:
+    """The published manifest and those before it, oldest first; none that was rolled back."""
+    head = control / "HEAD.json"
+    number = _number(read_json(head)["manifest"]) if head.exists() else 0
+    found: list[Record] = []
+    while number:
+        path = control / f"manifest-{number}.json"
+        manifest = read_json(path) if path.exists() else {}
+        found += [manifest] if manifest else []
+        number = manifest.get("previous", number - 1)
+    return found[::-1]
+
+
+def rolled_back(control: Path) -> list[Record]:
+    """Manifests that HEAD once pointed at, and that the published one does not follow."""
+    names = (control / f"manifest-{n}.json" for n in range(1, last_number(control) + 1))
+    kept = {manifest["number"] for manifest in manifests(control)}
+    known = [read_json(path) for path in names if path.exists()]
+    return [manifest for manifest in known if manifest["number"] not in kept]
 
 
 def current_manifest(output: Path) -> Record | None:

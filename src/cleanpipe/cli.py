@@ -283,6 +283,9 @@ app.command(
     name="quality",
     help="A classifier of your own, for measure.models.",
 )
+app.command("cleanpipe.cli_nights:forget", name="forget", help="Take documents out again, by id.")
+app.command("cleanpipe.cli_nights:rollback", name="rollback", help="Publish what was before.")
+app.command("cleanpipe.cli_nights:gc", name="gc", help="Delete what is not published any more.")
 app.command("cleanpipe.cli_augment:augment", name="augment")
 app.command("cleanpipe.cli_import:import_", name="import")
 app.command("cleanpipe.cli_card:card", name="card", help="Write a dataset card and Croissant.")

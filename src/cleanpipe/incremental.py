@@ -18,7 +18,7 @@ from cleanpipe.corpus import Shard
 from cleanpipe.deduplicate import Map
 from cleanpipe.earlier import Earlier
 from cleanpipe.errors import InputError, RecipeError
-from cleanpipe.index import Index, build, originals
+from cleanpipe.index import Index, build
 from cleanpipe.nightly import OTHER, confirm
 from cleanpipe.outcome import Run
 from cleanpipe.pool import Pool
@@ -188,6 +188,12 @@ class Night(Work):
         near = self.recipe.dedup.near if self.recipe.dedup else None
         return near.bands_and_rows()[0] if near else 0
 
+    @property
+    def forgotten(self) -> list[str]:
+        """The ids of documents that were taken out for good."""
+        known: list[str] = (self.base or {}).get("forgotten", {}).get("ids", [])
+        return known
+
     def _index(self) -> Index:
         """The index of what is published; a run over everything leaves it to its first night."""
         folder = self.control / "index"
@@ -197,23 +203,18 @@ class Night(Work):
             return Index(folder, tuple(self.base["index"]))
         self.tell("index what is published", 0, 1)
         run = self.control / "runs" / self.base["run"]
-        first = self._segment(folder / str(self.base["number"]), run, self.base["parts"])
+        here = folder / str(self.base["number"])
+        first = build(here, run, self.base["parts"], self.bands, self.forgotten)
         self.tell("index what is published", 1, 1)
         return Index(folder, (first,))
-
-    def _segment(self, folder: Path, run: Path, parts: Sequence[store.Record]) -> store.Record:
-        lines = store.read_json(run / "inputs.json")
-        names = [line["shard"]["name"] for line in lines]
-        return build(folder, run, originals(run, parts), self.bands, names)
 
     def measured(self) -> store.Record:
         """End pass 1; documents that were taken out for good do not come in again."""
         result = super().measured()
         self.schema = self._fitting(self.schema)
-        forgotten = self.base.get("forgotten", {}).get("ids", []) if self.base else []
-        if forgotten:
+        if self.forgotten:
             ids = self.decisions.documents.columns(("id",)).to_series()
-            rows = np.flatnonzero(ids.is_in(forgotten).to_numpy() & self.decisions.alive)
+            rows = np.flatnonzero(ids.is_in(self.forgotten).to_numpy() & self.decisions.alive)
             self.decisions.drop(rows, *FORGOTTEN)
         return result
 
@@ -251,7 +252,7 @@ class Night(Work):
         number = outcome.next_number(self.control)["number"]
         parts = outcome.parts_of(self.folder, receipts)
         folder = self.control / "index" / str(number)
-        segment = self._segment(folder, self.folder, parts)
+        segment = build(folder, self.folder, parts, self.bands, ())
         index = self.index.with_segment(segment, f"{number}-merged")
         also: dict[str, Any] = {"index": list(index.segments), "nights": []}
         if self.base is not None:

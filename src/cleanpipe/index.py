@@ -18,6 +18,7 @@ import polars as pl
 from cleanpipe import scratch, store
 from cleanpipe.dedup import COMPARED, Rows
 from cleanpipe.measure import band_name
+from cleanpipe.write import part_name
 
 Numbers = npt.NDArray[np.int64]
 PLACES = {"run": np.uint16, "shard": np.uint32, "row": np.uint64, "part": np.uint32}
@@ -35,11 +36,12 @@ def tables(bands: int) -> tuple[str, ...]:
 
 
 def build(
-    folder: Path, run: Path, parts: Sequence[store.Record], bands: int, shards: Sequence[str]
+    folder: Path, run: Path, parts: Sequence[store.Record], bands: int, forgotten: Sequence[str]
 ) -> store.Record:
     """The segment of what one run published, from its books; what the manifest says of it.
 
-    `parts` are those of the run, in their order: path, rows and, of each, how many `originals`.
+    `parts` are those of the run, in their order, as they are now: without the documents of the
+    ids `forgotten`.
     """
     blocks = sorted((run / "verdicts").glob("*.parquet"))
     kept = [pl.read_parquet(path, columns=["verdict"])["verdict"] == "kept" for path in blocks]
@@ -52,7 +54,7 @@ def build(
         return pl.concat(frames) if frames else pl.DataFrame(schema=dict.fromkeys(names, pl.UInt64))
 
     places = column(("shard", "row"))
-    originals = np.array([part["originals"] for part in parts], np.int64)
+    originals = _originals(run, len(parts))
     if places.height != originals.sum():
         raise ValueError(f"{run}: {places.height} kept, {originals.sum()} written")
     arrays: dict[str, npt.NDArray[Any]] = {
@@ -60,8 +62,9 @@ def build(
         "shard": places["shard"].to_numpy().astype(np.uint32),
         "row": places["row"].to_numpy().astype(np.uint64),
         "part": np.repeat(np.arange(len(parts)), originals).astype(np.uint32),
-        "place": _places(originals),
+        "place": _places(originals, column(("id",))["id"].is_in(forgotten).to_numpy()),
     }
+    inputs = store.read_json(run / "inputs.json")
     files = {name: _save(folder / f"{name}.npy", array) for name, array in arrays.items()}
     for table in tables(bands):
         hashes = column((table,)).to_series().fill_null(0).to_numpy()
@@ -70,15 +73,28 @@ def build(
     return {
         "folder": folder.name,
         "documents": places.height,
-        "runs": [{"run": run.name, "shards": list(shards)}],
+        "runs": [{"run": run.name, "shards": [one["shard"]["name"] for one in inputs]}],
         "parts": [part["path"] for part in parts],
         "files": files,
     }
 
 
-def _places(originals: Numbers) -> npt.NDArray[np.int32]:
-    starts = np.repeat(np.cumsum(originals) - originals, originals)
-    return (np.arange(int(originals.sum())) - starts).astype(PLACE)
+def _originals(run: Path, parts: int) -> Numbers:
+    """How many originals each part of a run was written with."""
+    receipts = (
+        store.read_json(run / "receipts" / f"write-{part_name(number)}.json")
+        for number in range(parts)
+    )
+    rows = (receipt["files"]["data"]["rows"] - receipt["added"] for receipt in receipts)
+    return np.fromiter(rows, np.int64)
+
+
+def _places(originals: Numbers, gone: npt.NDArray[np.bool_]) -> npt.NDArray[np.int32]:
+    """The row of each document in its part, from which those that are gone were taken out."""
+    before = np.cumsum([0, *(~gone)])
+    firsts = np.repeat(np.cumsum(originals) - originals, originals)
+    own = np.arange(len(gone))
+    return np.where(gone, GONE, before[own] - before[firsts]).astype(PLACE)
 
 
 def _save_table(
@@ -240,12 +256,3 @@ class Index:
             for segment in self.segments
             for record in segment["files"].values()
         ]
-
-
-def originals(run: Path, parts: Sequence[store.Record]) -> list[store.Record]:
-    """The parts of a run, each with how many of its rows are originals."""
-    found = []
-    for number, part in enumerate(parts):
-        receipt = store.read_json(run / "receipts" / f"write-part-{number:05d}.json")
-        found.append({**part, "originals": part["rows"] - receipt["added"]})
-    return found

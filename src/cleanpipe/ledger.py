@@ -182,9 +182,14 @@ def load_verdicts(run: Path) -> pl.LazyFrame:
     return pl.scan_parquet(sorted((run / "verdicts").glob("*.parquet")))
 
 
+def search(run: Path, name: str) -> pl.DataFrame:
+    """All verdicts of documents with this id, of which there may be none."""
+    return load_verdicts(run).filter(pl.col("id") == name).collect()
+
+
 def find(run: Path, name: str) -> pl.DataFrame:
     """All verdicts of documents with this id: an id may stand for several."""
-    found = load_verdicts(run).filter(pl.col("id") == name).collect()
+    found = search(run, name)
     if found.is_empty():
         raise InputError(f"run {run.name} read no document with the id {name!r}{_hint(run, name)}")
     return found

@@ -66,9 +66,7 @@ def silent(step: str, done: int, total: int, note: str = "", /) -> None:
     """Tell nobody."""
 
 
-def run(
-    recipe: Recipe | Path | str, *, workers: int | None = None, tell: Tell | None = None
-) -> Run:
+def run(recipe: Recipe | Path | str, *, workers: int | None = None, tell: Tell = silent) -> Run:
     """Clean a corpus as `recipe` says, in worker processes of this machine.
 
     Takes a `Recipe` or the path of one; `workers` is the number of processes (default: one a
@@ -80,7 +78,7 @@ def run(
     290
     """
     known = recipe if isinstance(recipe, Recipe) else load(Path(recipe))
-    with open_work(known, workers=workers, tell=tell or silent) as work:
+    with open_work(known, workers=workers, tell=tell) as work:
         return all_steps(work)
 
 
@@ -387,8 +385,7 @@ class Work:
         shutil.rmtree(self.folder / "scratch", ignore_errors=True)
         store.write_json(self.folder / "timing.json", {"seconds": self.seconds})
         self._hold_gates()
-        receipts = self._receipts("write", range(self.parts))
-        self._point_at(receipts)
+        self._point_at(self._receipts("write", range(self.parts)))
         return Run.load(self.folder)
 
     def _point_at(self, receipts: Sequence[store.Record]) -> None:

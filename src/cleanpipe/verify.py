@@ -6,6 +6,7 @@ import polars as pl
 
 from cleanpipe import ledger, store
 from cleanpipe.errors import CleanpipeError, InputError
+from cleanpipe.index import Index
 from cleanpipe.outcome import Run
 
 
@@ -18,13 +19,30 @@ def faults_of(output: Path) -> list[str]:
     if manifest is None:
         raise InputError(f"{output} holds no published run: there is no _cleanpipe/HEAD.json")
     run = Run.load(output)
-    files = [{**file, "name": file["path"]} for file in [*manifest["parts"], *manifest["books"]]]
-    faults = store.check_files(output, files)
-    return faults or _books(run, manifest)
+    index = Index(output / "_cleanpipe" / "index", tuple(manifest.get("index", ())))
+    files = [*manifest["parts"], *manifest["books"], *_books_of_nights(output, manifest)]
+    faults = store.check_files(output, [{**file, "name": file["path"]} for file in files])
+    faults += store.check_files(index.folder, index.records())
+    if faults:
+        return faults
+    nights = [Run(run.folder.parent / night["run"]) for night in manifest.get("nights", ())]
+    faults = [fault for one in [*nights, run] for fault in _books(one)]
+    return faults + _rows([*nights, run], manifest)
 
 
-def _books(run: Run, manifest: store.Record) -> list[str]:
-    """The ledger against the statistics against the parts."""
+def _books_of_nights(output: Path, manifest: store.Record) -> list[store.Record]:
+    """The books of earlier nights, and the list that vouches for them; of a damaged one only it."""
+    files = []
+    for night in manifest.get("nights", ()):
+        files.append(night["books"])
+        path = output / night["books"]["path"]
+        if path.exists() and store.file_hash(path) == night["books"]["xxh3_128"]:
+            files += store.read_json(path)
+    return files
+
+
+def _books(run: Run) -> list[str]:
+    """The ledger of a run against its statistics."""
     documents = run.stats["documents"]
     faults = []
     try:
@@ -43,9 +61,15 @@ def _books(run: Run, manifest: store.Record) -> list[str]:
         for kind in ("kept", "dropped", "quarantined")
         if counted.get(kind, 0) != documents[kind]
     ]
-    rows = sum(part["rows"] for part in manifest["parts"])
-    if rows != documents["written"]:
-        faults.append(
-            f"{run.folder}: the parts hold {rows} rows, stats.json {documents['written']}"
-        )
     return faults
+
+
+def _rows(runs: list[Run], manifest: store.Record) -> list[str]:
+    """What the runs wrote, without what was taken out since, against the published parts."""
+    rows = sum(part["rows"] for part in manifest["parts"])
+    written = sum(run.stats["documents"]["written"] for run in runs)
+    forgotten = manifest.get("forgotten", {}).get("rows", 0)
+    if rows == written - forgotten:
+        return []
+    less = f" less {forgotten} forgotten" if forgotten else ""
+    return [f"{runs[-1].folder}: the parts hold {rows} rows, stats.json {written}{less}"]

@@ -40,6 +40,11 @@ class WhatIf:
 
     def __init__(self, run: Path, recipe: Recipe, asked: Recipe) -> None:
         self.run, self.had = run, recipe
+        if "after" in store.read_json(run / "identity.json"):
+            raise RecipeError(
+                f"run {run.name} added to earlier nights, whose documents its tables do not hold: "
+                "ask `cleanpipe decide` of a run over everything"
+            )
         self.changed = [*changes(recipe, asked), *_changed_lists(run, asked)]
         self.asked = asked.model_copy(update={"seed": recipe.seed})
         self.inputs = store.read_json(run / "inputs.json")

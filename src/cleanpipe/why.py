@@ -9,6 +9,7 @@ from cleanpipe import contamination, corpus, cuts, ledger, plain, store
 from cleanpipe.dedup import Column
 from cleanpipe.errors import InputError
 from cleanpipe.excerpts import side_by_side
+from cleanpipe.export.published import tables
 from cleanpipe.fixes import FIXES
 from cleanpipe.measure import OWN
 from cleanpipe.recipe import Recipe
@@ -18,8 +19,23 @@ from cleanpipe.urls import CAP
 
 
 def stories(run: Path, name: str) -> list[dict[str, Any]]:
-    """The stories of all documents with this id, the text before and after among them."""
-    return [_story(run, verdict) for verdict in ledger.find(run, name).to_dicts()]
+    """The stories of all documents with this id, the text before and after among them.
+
+    Of the published run of several nights, those of the earlier nights, too.
+    """
+    runs = [run.parent / night for night in _nights(run)]
+    found = [(one, verdict) for one in runs for verdict in ledger.search(one, name).to_dicts()]
+    if not found:
+        ledger.find(run, name)
+    return [{**_story(one, verdict), "run": one.name} for one, verdict in found]
+
+
+def _nights(run: Path) -> list[str]:
+    """The runs whose parts are published beside this one's, and itself, oldest first."""
+    manifest = store.current_manifest(run.parents[2]) or {}
+    if manifest.get("run") != run.name:
+        return [run.name]
+    return [*(night["run"] for night in manifest.get("nights", ())), run.name]
 
 
 def _story(run: Path, verdict: dict[str, Any]) -> dict[str, Any]:
@@ -41,7 +57,7 @@ def _story(run: Path, verdict: dict[str, Any]) -> dict[str, Any]:
     if found := contamination.of_document(table):
         story["evaluations"] = found
     if verdict["duplicate_of"] is not None:
-        story["representative"] = _representative(run, verdict)
+        story["representative"] = _representative(_run_of(run, verdict), verdict)
     if verdict["rule"] == "column" and recipe.dedup is not None and recipe.dedup.column is not None:
         story["equal"] = _equal(run, verdict, table, shards, recipe.dedup.column)
     if line["early"] is None or line["early"] == "nothing_left":
@@ -82,6 +98,11 @@ def _rules(
     return lines, changed
 
 
+def _run_of(run: Path, verdict: dict[str, Any]) -> Path:
+    """The run that read the document which stands for this one: an earlier night's, perhaps."""
+    return run.parent / (verdict.get("duplicate_run") or run.name)
+
+
 def _representative(run: Path, verdict: dict[str, Any]) -> dict[str, Any]:
     """What became of the document that this one gave way to: a later stage may have dropped it."""
     place = (pl.col("shard") == verdict["duplicate_shard"]) & (
@@ -99,10 +120,26 @@ def _beside(
     after: str,
 ) -> dict[str, Any]:
     """The text of the document that stands for this one, and what this one has that it has not."""
-    number = next(s.number for s in shards if s.name == verdict["duplicate_shard"])
-    other = ledger.measures_of(run, number, verdict["duplicate_row"])
-    best = _texts(other, recipe, shards, run)[1]
+    if verdict.get("duplicate_run"):
+        best = _published(run.parents[2], verdict)
+    else:
+        number = next(s.number for s in shards if s.name == verdict["duplicate_shard"])
+        other = ledger.measures_of(run, number, verdict["duplicate_row"])
+        best = _texts(other, recipe, shards, run)[1]
     return {"text": best, "differs": side_by_side(best, after)}
+
+
+def _published(output: Path, verdict: dict[str, Any]) -> str:
+    """The text of an earlier night's document, from the parts: its input may be gone."""
+    night = f"data/{verdict['duplicate_run']}/"
+    for part in (store.current_manifest(output) or {"parts": ()})["parts"]:
+        if part["path"].startswith(night):
+            for table in tables(output / part["path"]):
+                rows = pl.DataFrame(table.select(["id", "copy", "text"]))
+                found = rows.filter(id=verdict["duplicate_of"], copy=0)
+                if found.height:
+                    return str(found["text"][0])
+    return "(taken out since)"
 
 
 def _equal(

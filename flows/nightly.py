@@ -14,6 +14,7 @@ from cleanpipe.flows.clean import clean  # its settings come before prefect
 from prefect import flow
 from prefect.artifacts import create_table_artifact
 
+from cleanpipe.incremental import nothing_new
 from cleanpipe.nightly import changes, confirm
 from cleanpipe.recipe_file import load
 
@@ -36,15 +37,22 @@ def nightly(
     input: str | None = None,  # noqa: A002 - as the command line calls it
     output: str | None = None,
     workers: int | None = None,
+    incremental: bool = False,
 ) -> str:
-    """Clean a corpus as the recipe at this path says, if need be; gives the published run."""
+    """Clean a corpus as the recipe at this path says, if need be; gives the published run.
+
+    `incremental` cleans only what is new and adds it; otherwise everything is cleaned again.
+    """
     known = load(Path(recipe), settings or {}, input=input, output=output)
-    why = changes(known)
+    if incremental:
+        why = [] if nothing_new(known) else ["new or changed files: they are added"]
+    else:
+        why = changes(known)
     found = [{"why": reason} for reason in why or ["nothing changed: the published run stays"]]
     create_table_artifact(found, key="why-tonight", description="What changed since the last run")
     if not why:
         return str(confirm(known))
-    return clean(recipe, settings, input, output, workers)
+    return clean(recipe, settings, input, output, workers, incremental)
 
 
 if __name__ == "__main__":

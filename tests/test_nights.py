@@ -4,14 +4,15 @@ import random
 
 import polars as pl
 import pytest
-from conftest import digests
+from conftest import InProcess, digests
 
 from cleanpipe import nights, store
 from cleanpipe.errors import GateError, InputError, OutputError, RecipeError
-from cleanpipe.incremental import nothing_new, run_new
+from cleanpipe.incremental import Night, nothing_new, run_new
+from cleanpipe.nightly import confirm
 from cleanpipe.outcome import Run
 from cleanpipe.recipe_file import load
-from cleanpipe.run import run
+from cleanpipe.run import Work, all_steps, silent
 from cleanpipe.verify import faults_of
 
 WORDS = [f"word{number}" for number in range(2_000)]
@@ -47,7 +48,15 @@ class Corpus:
         frame.write_parquet(self.folder / f"{name}.parquet")
 
     def night(self, **sections):
-        return run_new(self.recipe(**sections), workers=1)
+        """What `run_new` does, without processes of its own."""
+        recipe = self.recipe(**sections)
+        if nothing_new(recipe):
+            return Run(confirm(recipe))
+        return all_steps(Night(recipe, InProcess(), silent))
+
+    def everything(self, **sections):
+        """A run over all files."""
+        return all_steps(Work(self.recipe(**sections), InProcess(), silent))
 
     def published(self):
         """The ids of the originals that readers see, in order."""
@@ -86,7 +95,12 @@ def test_five_nights(corpus):
     assert len(corpus.published()) == 50
     third = corpus.night()
     assert third.stats["documents"] == {
-        **{"read": 50, "kept": 10, "dropped": 40, "quarantined": 0, "added": 0, "written": 10}
+        "read": 50,
+        "kept": 10,
+        "dropped": 40,
+        "quarantined": 0,
+        "added": 0,
+        "written": 10,
     }
     assert third.stats["duplicates"]["earlier"]["exact"] == 40
     assert corpus.published() == [f"a{n}" for n in (*range(50), *range(100, 110))]
@@ -119,7 +133,7 @@ def test_nights_keep_what_one_run_would(corpus):
         corpus.deliver(f"{night}", texts)
         corpus.night()
     by_night = corpus.published()
-    once = run(corpus.recipe(output={"path": str(corpus.output) + "-once"}), workers=1)
+    once = corpus.everything(output={"path": str(corpus.output) + "-once"})
     kept = once.verdicts.filter(pl.col("verdict") == "kept").collect()
     assert len(by_night) == kept.height
     alike_to = {name: name.split("-")[1].removeprefix("like") for name in by_night}
@@ -131,7 +145,7 @@ def test_nights_keep_what_one_run_would(corpus):
 def test_a_run_over_everything_is_a_first_night(corpus):
     """The first night after it makes the index from its books."""
     corpus.deliver("a", numbered("a", range(30)))
-    run(corpus.recipe(), workers=1)
+    corpus.everything()
     corpus.deliver("b", {"again": text(3), "new": text(200)})
     corpus.night()
     assert corpus.published() == [*(f"a{n}" for n in range(30)), "new"]
@@ -141,7 +155,7 @@ def test_a_run_over_everything_is_a_first_night(corpus):
 def test_what_is_forgotten_stays_away_and_its_duplicates_may_come(corpus):
     """Out of the parts at once; its file is read again, and only the duplicate comes in."""
     corpus.deliver("a", numbered("a", range(30)))
-    run(corpus.recipe(), workers=1)
+    corpus.everything()
     corpus.deliver("b", {"like5": alike(5), "b": text(300)})
     corpus.night()
     with pytest.raises(InputError, match="no published document has the id 'nobody'"):
@@ -163,7 +177,7 @@ def test_what_is_forgotten_stays_away_and_its_duplicates_may_come(corpus):
 def test_an_index_made_after_forgetting_knows_where_documents_stand(corpus):
     """What was forgotten before the first night leaves no hole in it."""
     corpus.deliver("a", numbered("a", range(30)))
-    run(corpus.recipe(), workers=1)
+    corpus.everything()
     nights.forget(corpus.output, ["a3", "a4", "a20"])
     corpus.deliver("b", {f"like{n}": alike(n) for n in range(30)})
     done = corpus.night()
@@ -237,7 +251,7 @@ def test_why_tells_of_all_nights(corpus):
     assert story["beside"]["text"] == text(2)
 
 
-def test_any_number_of_workers_gives_the_same_night(corpus, tmp_path):
+def test_any_number_of_workers_gives_the_same_night(corpus):
     """Parts, tables and index are byte for byte the same."""
     corpus.deliver("a", numbered("a", range(60)))
     corpus.night()
@@ -255,3 +269,28 @@ def test_any_number_of_workers_gives_the_same_night(corpus, tmp_path):
         for one in (*index, *store.current_manifest(corpus.output)["index"])
     ]
     assert files[: len(files) // 2] == files[len(files) // 2 :]
+
+
+class _KilledError(BaseException):
+    """The end of a night at some step."""
+
+
+@pytest.mark.parametrize("step", ["normalize and measure", "compare with earlier nights", "count"])
+def test_a_killed_night_goes_on(corpus, step):
+    """Ended at a step, nothing is published; run again, the same run ends as it would have."""
+    corpus.deliver("a", numbered("a", range(30)))
+    corpus.night()
+    corpus.deliver("b", numbered("b", range(60, 80)) | {"like4": alike(4)})
+
+    def tell(name, done, total):
+        if name == step and done == total:
+            raise _KilledError
+
+    with pytest.raises(_KilledError):
+        all_steps(Night(corpus.recipe(), InProcess(), tell))
+    assert len(corpus.published()) == 30
+    done = corpus.night()
+    assert done.folder.name == "0002"
+    assert len(corpus.published()) == 50
+    assert verdict(done, "like4")["duplicate_of"] == "a4"
+    assert faults_of(corpus.output) == []

@@ -282,7 +282,7 @@ def test_a_killed_night_goes_on(corpus, step):
     corpus.night()
     corpus.deliver("b", numbered("b", range(60, 80)) | {"like4": alike(4)})
 
-    def tell(name, done, total):
+    def tell(name, done, total, _note=""):
         if name == step and done == total:
             raise _KilledError
 

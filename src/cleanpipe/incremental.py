@@ -21,9 +21,10 @@ from cleanpipe.errors import InputError, RecipeError
 from cleanpipe.index import Index, build
 from cleanpipe.nightly import OTHER, confirm
 from cleanpipe.outcome import Run
+from cleanpipe.pace import Tell, silent
 from cleanpipe.pool import Pool
 from cleanpipe.recipe import Recipe
-from cleanpipe.run import Tell, Work, all_steps, find_shards, open_pool, silent
+from cleanpipe.run import Work, all_steps, find_shards, open_pool
 from cleanpipe.warm import Here
 
 FORGOTTEN = ("read", "forgotten")

@@ -19,10 +19,10 @@ from cleanpipe.errors import RecipeError
 from cleanpipe.identity import known_seed
 from cleanpipe.intervals import Floats, Interval, Sample, exactly, total
 from cleanpipe.notices import Drawn
-from cleanpipe.pace import Tell
+from cleanpipe.pace import Tell, silent
 from cleanpipe.pool import Pool
 from cleanpipe.recipe import Recipe
-from cleanpipe.run import Work, find_shards, open_pool, silent
+from cleanpipe.run import Work, find_shards, open_pool
 from cleanpipe.urls import CAP
 from cleanpipe.warm import Here
 

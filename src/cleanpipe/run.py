@@ -44,7 +44,7 @@ from cleanpipe.identity import choose_run, draw_seed
 from cleanpipe.measure import block_name, carried_schema, kept_columns, measure_block
 from cleanpipe.measuring import broken
 from cleanpipe.outcome import Run
-from cleanpipe.pace import Pace, Tell
+from cleanpipe.pace import Pace, Tell, silent
 from cleanpipe.pool import Pool
 from cleanpipe.recipe import Recipe
 from cleanpipe.recipe_file import load
@@ -60,10 +60,6 @@ from cleanpipe.warm import (
 WRITE = "augment and write"
 """The step of pass 2, as it is told and as timing.json has it."""
 Step = Callable[[int], store.Record]
-
-
-def silent(step: str, done: int, total: int, note: str = "", /) -> None:
-    """Tell nobody."""
 
 
 def run(recipe: Recipe | Path | str, *, workers: int | None = None, tell: Tell = silent) -> Run:

@@ -367,7 +367,7 @@ class Decisions:
 
     def fates(self) -> Iterator[Fates]:
         """What became of the documents, block by block."""
-        sizes = self._cluster_sizes()
+        sizes = self._clusters()[0]
         for _, own in self.documents.slices():
             yield self._fates(own, sizes)
 
@@ -389,9 +389,6 @@ class Decisions:
         table = self.documents.columns(self.filter_columns(), np.array([row]))
         fates = self._fates(slice(row, row + 1), self.duplicate_of)
         return fates.reasons(self.recipe, table).row(0, named=True)
-
-    def _cluster_sizes(self) -> Rows:
-        return self._clusters()[0]
 
     def _clusters(self) -> tuple[Rows, Rows]:
         """How many documents are alike, the representative and all that gave way to it; and it."""

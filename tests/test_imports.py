@@ -72,7 +72,7 @@ ALLOWED = {
     "url_lists": {"bytestream", "errors", "url_parts"},
     "url_parts": set(),
     "url_forms": {"url_parts"},
-    "report": {"histograms", "recipe", "stats", "store", "summary"},
+    "report": {"drift", "histograms", "recipe", "stats", "store", "summary"},
     "summary": set(),
     "language": {"fasttext_models"},
     "tokenizer": {"errors"},

@@ -17,6 +17,7 @@ from cleanpipe import (
     effects,
     ledger,
     repeats,
+    report,
     stats,
     store,
 )
@@ -233,7 +234,8 @@ def write_metrics(control: Path) -> None:
     lines = []
     for run in dict.fromkeys(manifest["run"] for manifest in store.manifests(control)):
         known = store.read_json(control / "runs" / run / "stats.json")
-        counted = {name: known[name] for name in ("documents", "clean")}
+        counted = {name: known[name] for name in ("documents", "raw", "clean")}
+        counted |= {"lost": report.trend.lost(known), "gates": known["gates"]}
         lines.append({"run": run, **counted})
     text = b"".join(orjson.dumps(line) + b"\n" for line in lines)
     store.write_file(control / "metrics.jsonl", lambda file: file.write(text))

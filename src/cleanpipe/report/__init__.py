@@ -16,7 +16,7 @@ import jinja2
 
 from cleanpipe import store
 from cleanpipe.recipe import Recipe
-from cleanpipe.report import findings, pictures, rules, shown
+from cleanpipe.report import findings, pictures, rules, shown, trend
 from cleanpipe.stats import STABILITY
 from cleanpipe.summary import attrition, cut_told, megabytes, share
 
@@ -114,6 +114,8 @@ def render(template: str, known: Material) -> str:
         listed=known.listed,
         holders=known.holders,
         earlier=known.earlier,
+        sparklines=trend.sparklines(known.run, stats, known.earlier),
+        moved=trend.moved(stats),
         probe=known.probe,
         bars_say=BARS_SAY,
         histograms=_histograms(stats, STABILITY),

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from cleanpipe.report import trend
 from cleanpipe.summary import STAGE_ORDER, megabytes, share
 
 MOST = 3
@@ -126,6 +127,7 @@ def _worse(stats: Stats, before: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             yield f"{name} dropped {is_:.1%}, and {was:.1%} then."
         if not grown and now >= then - WORSE:
             yield "No rule drops more than half a point more than it did."
+    yield from trend.told(stats)
 
 
 def _kept(documents: Mapping[str, int]) -> float:

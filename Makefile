@@ -13,15 +13,16 @@ $(STAMP): pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@
 
-# The small models of `cleanpipe stability` are trained by its tests only; nothing else wants the 900 MB.
+# What some tests want and nothing else: torch, which trains the small models of `cleanpipe stability` and
+# takes 900 MB, and the libraries that read exports and cards back.
 # The version is the one whose CPU build pip is likely to find; another: make torch TORCH='torch>=2.5'
 TORCH ?= torch==2.13.0
 
 $(VENV)/.torch: $(STAMP)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check '$(TORCH)' -e '.[probe]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check '$(TORCH)' -e '.[probe,readback]'
 	@touch $@
 
-torch: $(VENV)/.torch  ## the extra `probe`: without it the tests that train small models are skipped
+torch: $(VENV)/.torch  ## the extras `probe` and `readback`: tests that want them are skipped without
 
 demo: $(STAMP)  ## clean sample_data/ with the Prefect flow and say what was kept and dropped
 	@$(BIN)/cleanpipe run configs/sample.yaml --prefect

@@ -162,7 +162,11 @@ def _alarms(channel: Residual, bound: float, first: int) -> dict[str, Any]:
 def _persistent(loss: Residual, first: int) -> Rows:
     """Rows in a stretch of at least PERSISTS that stand above what was known before it."""
     with np.errstate(invalid="ignore"):
-        above = ((loss.level - loss.before) / loss.spread > PERSISTENT) & (loss.steps >= first)
+        rise = loss.before
+        np.subtract(loss.level, rise, out=rise)
+        rise /= loss.spread
+        above = (rise > PERSISTENT) & (loss.steps >= first)
+    del rise
     edges = np.flatnonzero(np.diff(above.astype(np.int8), prepend=0, append=0))
     starts, ends = edges[::2], edges[1::2]
     long = ends - starts >= PERSISTS
@@ -240,7 +244,7 @@ class _Judge:
         values = loss.values[low:high]
         if len(values) and not np.isfinite(values).all():
             return "divergence"
-        known = loss.before[low] if low < len(loss.before) else np.nan
+        known = loss.known(low)
         after = loss.level[low + 1 : low + NEVER_BACK]
         shifted = bool(np.isin(rows, self.shifts).any())
         if len(after) >= ENOUGH_AFTER and (after > known).all():
@@ -263,7 +267,7 @@ class _Judge:
         low = int(np.searchsorted(loss.rows, row))
         if low >= len(loss.level):
             return None
-        known = loss.before[low]
+        known = loss.known(low)
         part = slice(low, low + LOOK)
         with np.errstate(invalid="ignore"):
             back = np.flatnonzero(loss.level[part] - known <= BACK * loss.spread[part])
@@ -272,8 +276,11 @@ class _Judge:
 
 def _spread_out(channel: Residual, z: Floats, height: int) -> Floats:
     """By the log's rows; infinite where a value is not finite, NaN where there is none."""
+    z[~np.isfinite(channel.values)] = np.inf
+    if len(z) == height:
+        return z
     found = np.full(height, np.nan)
-    found[channel.rows] = np.where(np.isfinite(channel.values), z, np.inf)
+    found[channel.rows] = z
     return found
 
 

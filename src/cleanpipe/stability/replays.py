@@ -9,10 +9,15 @@ the whole, so stretches of the log are looked at, too.
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from scipy import fft
 
 from cleanpipe.stability.residuals import TREND, Floats, Residual
 
+Rest = npt.NDArray[np.float32]
+Lags = npt.NDArray[np.int64]
+BLOCK = 1 << 20
+"""Lags that are looked at together."""
 STRONG = 0.3
 """A correlation from which data came again."""
 ABOVE_CHANCE = 8.0
@@ -35,9 +40,9 @@ PARTS_UP_TO = 2_000_000
 
 def replays(loss: Residual, since: int, interval: int) -> list[dict[str, Any]]:
     """Replays, strongest first: lag in steps, correlation, and the steps that are a replay."""
-    settled = loss.steps >= since
-    steps, rest = loss.steps[settled], loss.z[settled]
-    rest = np.clip(np.nan_to_num(rest), -CLIP, CLIP)
+    first_row = int(np.searchsorted(loss.steps, since))
+    steps = loss.steps[first_row:]
+    rest = np.nan_to_num(loss.z[first_row:]).clip(-CLIP, CLIP).astype(np.float32)
     found: list[dict[str, Any]] = []
     for parts in STRETCHES:
         size = len(rest) // parts
@@ -63,31 +68,43 @@ def replays(loss: Residual, since: int, interval: int) -> list[dict[str, Any]]:
     return sorted(found, key=lambda one: -one["correlation"])[:MOST]
 
 
-def _peak(rest: Floats, start: int, end: int) -> tuple[int, float] | None:
+def _peak(rest: Rest, start: int, end: int) -> tuple[int, float] | None:
     """The lag at which the rows from start to end repeat earlier ones, and how strongly."""
-    part = rest[start:end]
-    before = rest[:end]
-    size = fft.next_fast_len(len(before) + len(part), real=True)
-    spectrum = fft.rfft(before, size) * np.conj(fft.rfft(part, size))
-    products = fft.irfft(spectrum, size)
-    lags = np.arange(LEAST_LAG, end - LEAST_OVERLAP + 1)
-    if not len(lags):
-        return None
-    # a lag puts row t beside t - lag: rows from max(start, lag) to end overlap
-    overlap = end - np.maximum(start, lags)
-    squares = np.concatenate([[0.0], np.cumsum(before**2)])
-    first = np.maximum(start, lags)
-    own = squares[end] - squares[first]
-    earlier = squares[end - lags] - squares[first - lags]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        correlation = products[(start - lags) % size] / np.sqrt(own * earlier)
-    bound = np.maximum(STRONG, ABOVE_CHANCE / np.sqrt(overlap))
-    strong = np.flatnonzero((correlation >= bound) & (overlap >= LEAST_OVERLAP))
-    padded = np.pad(np.nan_to_num(correlation), BESIDE[-1])
-    for apart in (*BESIDE, *(-each for each in BESIDE)):
-        beside = padded[strong + BESIDE[-1] + apart]
-        strong = strong[correlation[strong] - beside >= SHARP]
-    if not len(strong):
-        return None
-    best = strong[np.argmax(correlation[strong])]
-    return int(lags[best]), float(correlation[best])
+    last = end - LEAST_OVERLAP
+    at = _Correlation(rest, start, end)
+    best: tuple[int, float] | None = None
+    for low in range(LEAST_LAG, last + 1, BLOCK):
+        lags = np.arange(low, min(low + BLOCK, last + 1))
+        strength = at(lags)
+        overlap = end - np.maximum(start, lags)
+        strong = strength >= np.maximum(STRONG, ABOVE_CHANCE / np.sqrt(overlap))
+        lags, strength = lags[strong], strength[strong]
+        for apart in (*BESIDE, *(-each for each in BESIDE)):
+            sharp = strength - at(np.minimum(lags + apart, last)) >= SHARP
+            lags, strength = lags[sharp], strength[sharp]
+        if len(lags) and (best is None or strength.max() > best[1]):
+            best = int(lags[np.argmax(strength)]), float(strength.max())
+    return best
+
+
+class _Correlation:
+    """Of the rows from start to end with those a lag before, of all lags by one transform."""
+
+    def __init__(self, rest: Rest, start: int, end: int) -> None:
+        self.start, self.end = start, end
+        self.size = fft.next_fast_len(2 * end - start, real=True)
+        part = fft.rfft(rest[start:end], self.size)
+        spectrum = fft.rfft(rest[:end], self.size) if start else part.copy()
+        spectrum *= np.conjugate(part, out=part)
+        del part
+        self.products = fft.irfft(spectrum, self.size)
+        self.squares = np.concatenate([[0.0], np.cumsum(rest[:end].astype(np.float64) ** 2)])
+
+    def __call__(self, lags: Lags) -> Floats:
+        """A lag puts row t beside t - lag: rows from the larger of start and lag on overlap."""
+        first = np.maximum(self.start, lags)
+        own = self.squares[self.end] - self.squares[first]
+        earlier = self.squares[self.end - lags] - self.squares[first - lags]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found = self.products[(self.start - lags) % self.size] / np.sqrt(own * earlier)
+        return np.asarray(np.nan_to_num(found), np.float64)

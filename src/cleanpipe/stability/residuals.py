@@ -47,7 +47,9 @@ class Residual:
     @property
     def z(self) -> Floats:
         """The rest in spreads; NaN where the value is not finite."""
-        return self.rest / self.spread
+        rest = self.rest
+        rest /= self.spread
+        return rest
 
     @property
     def before(self) -> Floats:
@@ -57,25 +59,51 @@ class Residual:
         known[shift:] = self.trend[: max(len(self.trend) - shift, 0)]
         return known
 
+    def known(self, row: int) -> float:
+        """The same for one row."""
+        before = row - (TREND // 2 + 1)
+        return float(self.trend[before]) if 0 <= before < len(self.trend) else float("nan")
+
 
 def residual(log: Log, channel: str) -> Residual:
     """The channel's rest; empty where the log has none."""
     column = log.steps[channel]
-    rows = np.flatnonzero(column.is_not_null().to_numpy())
+    steps = log.steps["step"].to_numpy()
     values = column.drop_nulls().to_numpy()
+    rows = np.arange(len(steps))
+    if len(values) < len(steps):
+        rows = np.flatnonzero(column.is_not_null().to_numpy())
+        steps = steps[rows]
     finite = np.isfinite(values)
     logarithm = channel != "loss" and bool((values[finite] > 0).all())
-    level = np.full(len(values), np.nan)
-    level[finite] = np.log(values[finite]) if logarithm else values[finite]
+    level = values if finite.all() else np.where(finite, values, np.nan)
+    if logarithm:
+        level = np.log(level)
     trend = rolling_median(level, TREND)
-    spread = TO_DEVIATION * rolling_median(np.abs(level - trend), SPREAD)
-    size = np.exp(trend) if logarithm else np.ones(len(trend))
-    least = log.resolution[channel] / 2 / size
-    floor = np.full(len(trend), LEAST_SPREAD) if logarithm else LEAST_SPREAD * np.abs(trend)
-    spread = np.maximum(np.maximum(spread, least), np.maximum(floor, np.finfo(np.float64).tiny))
-    return Residual(
-        rows, log.steps["step"].to_numpy()[rows], values, level, trend, spread, logarithm
-    )
+    spread = _spread(level, trend, log.resolution[channel], logarithm=logarithm)
+    return Residual(rows, steps, values, level, trend, spread, logarithm)
+
+
+def _spread(level: Floats, trend: Floats, resolution: float, *, logarithm: bool) -> Floats:
+    """The rolling spread, and no less than printed digits and the size of the trend allow.
+
+    Arrays are used again, where ten million rows would take 80 MB each time.
+    """
+    rest = level - trend
+    spread = rolling_median(np.abs(rest, out=rest), SPREAD)
+    del rest
+    spread *= TO_DEVIATION
+    if logarithm:
+        least = np.exp(-trend)
+        least *= resolution / 2
+        np.maximum(spread, least, out=spread)
+        np.maximum(spread, LEAST_SPREAD, out=spread)
+    else:
+        least = np.abs(trend)
+        least *= LEAST_SPREAD
+        np.maximum(spread, least, out=spread)
+        np.maximum(spread, max(resolution / 2, np.finfo(np.float64).tiny), out=spread)
+    return spread
 
 
 def rolling_median(values: Floats, window: int) -> Floats:
@@ -85,5 +113,5 @@ def rolling_median(values: Floats, window: int) -> Floats:
     [5.0, 2.0, 5.5, 3.0, 4.0]
     """
     series = pl.Series(values).fill_nan(None)
-    found = series.rolling_median(window, min_samples=1, center=True)
-    return np.asarray(found.cast(pl.Float64).to_numpy(), np.float64)
+    found = series.rolling_median(window, min_samples=1, center=True).cast(pl.Float64)
+    return np.array(found.to_numpy(), np.float64)

@@ -12,6 +12,7 @@ None tells an event from a batch that is hard. A window's standard deviation gro
 in it and hides the next; two-sided counts take easy batches for spikes.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import numba
@@ -24,6 +25,7 @@ from cleanpipe.stability.residuals import Floats
 PAPER = (1000, 7.0)
 CORE = (128, 6.0)
 RATIO = 1.2
+PART = 1 << 20
 LEAST = 1e-10
 """OLMo-core's least standard deviation that is one."""
 ZCLIP_MEAN, ZCLIP_Z, ZCLIP_WARMUP, ZCLIP_LEAST = 0.97, 2.5, 25, 1e-6
@@ -50,30 +52,37 @@ def scores(log: Log) -> dict[str, Any]:
 
 def _finite(log: Log, channel: str) -> Floats:
     values = log.steps[channel].drop_nulls().to_numpy()
-    return np.ascontiguousarray(values[np.isfinite(values)])
+    finite = np.isfinite(values)
+    return np.ascontiguousarray(values if finite.all() else values[finite])
 
 
-def _before(values: Floats, window: int) -> tuple[Floats, Floats]:
-    """Mean and standard deviation of the values before each; NaN where there are not enough."""
-    series = pl.Series(values)
-    mean = series.rolling_mean(window).shift(1).to_numpy()
-    deviation = series.rolling_std(window, ddof=0).shift(1).to_numpy()
-    return np.asarray(mean, np.float64), np.asarray(deviation, np.float64)
+def _windows(values: Floats, window: int) -> Iterator[tuple[slice, Floats, Floats]]:
+    """Rows, and of the window before each the mean and the deviation: NaN where it has gaps.
+
+    A part of the rows at a time, for the sake of memory.
+    """
+    for low in range(window, len(values), PART):
+        high = min(low + PART, len(values))
+        series = pl.Series(values[low - window : high]).fill_nan(None)
+        mean = series.rolling_mean(window).shift(1).to_numpy()
+        deviation = series.rolling_std(window, ddof=0).shift(1).to_numpy()
+        yield slice(low, high), mean[window:], deviation[window:]
 
 
 def spike_score(values: Floats) -> float | None:
     """OLMo 2's, in percent of the values that have a window before them.
 
-    >>> spike_score(np.array([1.0, 2.0] * 600 + [50.0] + [1.0, 2.0] * 150))
-    0.199600798403...
+    >>> round(spike_score(np.array([1.0, 2.0] * 600 + [50.0] + [1.0, 2.0] * 150)), 4)
+    0.1996
     """
     window, bound = PAPER
     if len(values) <= window:
         return None
-    mean, deviation = _before(values, window)
-    with np.errstate(invalid="ignore"):
-        out = (np.abs(values - mean) >= bound * deviation) & (deviation > LEAST)
-    return 100 * float(out[window:].mean())
+    count = 0
+    for rows, mean, deviation in _windows(values, window):
+        out = np.abs(values[rows] - mean) >= bound * deviation
+        count += int((out & (deviation > LEAST)).sum())
+    return 100 * count / (len(values) - window)
 
 
 def core_score(log: Log) -> float | None:
@@ -84,10 +93,10 @@ def core_score(log: Log) -> float | None:
     out = np.zeros(log.steps.height, bool)
     for channel in CHANNELS:
         if log.has(channel):
-            values = log.steps[channel].fill_nan(None).to_numpy().astype(np.float64)
-            mean, deviation = _before(values, window)
-            with np.errstate(invalid="ignore"):
-                out |= (values > mean + bound * deviation) & (deviation > LEAST)
+            values = log.steps[channel].to_numpy()
+            for rows, mean, deviation in _windows(values, window):
+                high = values[rows] > mean + bound * deviation
+                out[rows] |= high & (deviation > LEAST)
     return 100 * float(out[window:].mean())
 
 

@@ -373,8 +373,8 @@ def within_share(
     The extra copies of the largest hashes go.
 
     >>> three = np.full(4, 3, np.int32)
-    >>> within_share(three, np.full(4, 10), np.arange(4, dtype=np.uint64), 0.5).sum()
-    np.int32(8)
+    >>> int(within_share(three, np.full(4, 10), np.arange(4, dtype=np.uint64), 0.5).sum())
+    8
     """
     once = int(sizes[copies > 0].sum())
     most = once * (share - originals) / (1 - share) if share < 1 else np.inf

@@ -30,7 +30,7 @@ def hill(sizes: Iterable[int], order: int) -> float:
     the order.
 
     >>> [round(hill([900, 90, 10], order), 3) for order in (0, 1, 2)]
-    [3.0, 1.429, 1.222]
+    [3.0, 1.43, 1.222]
     """
     counts = sorted(size for size in sizes if size)
     return _hill([(size, 1) for size in counts], order)

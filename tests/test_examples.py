@@ -121,6 +121,14 @@ def test_a_probe_stands_on_the_page_that_is_drawn_again(show, tmp_path):
         "settings": [{"lr": 0.003, "checkpoint": 200, "kinds": kinds}],
         "limits": "Associations only.",
         "copies": False,
+        "parameters": 80_000,
+        "form": {
+            "dose": 0.1,
+            "batches": 1,
+            "after": 100,
+            "seeds": 4,
+            "plan": {"shape": {"layers": 2, "width": 64, "length": 128}, "batch": 16},
+        },
     }
     given, page = tmp_path / "probe.json", tmp_path / "again.html"
     given.write_bytes(orjson.dumps(result))

@@ -14,7 +14,7 @@ import polars as pl
 import pyarrow as pa
 import zstandard
 
-from cleanpipe.augment import LEAST, Augment
+from cleanpipe.augmenting.augment import LEAST, Augment
 
 
 def texts_of(path: Path, most: int) -> list[str]:

@@ -20,9 +20,9 @@ import polars as pl
 import pyarrow as pa
 import zstandard
 
-from cleanpipe.cuts import Cuts, measures, remove
-from cleanpipe.normalize import Normalize
-from cleanpipe.repeats import repeats
+from cleanpipe.duplicates.cuts import Cuts, measures, remove
+from cleanpipe.duplicates.repeats import repeats
+from cleanpipe.text.normalize import Normalize
 
 OPTIONS: list[dict[str, Any]] = [
     {},

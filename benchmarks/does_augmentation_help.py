@@ -15,11 +15,11 @@ import orjson
 import pyarrow as pa
 import zstandard
 
-from cleanpipe.augment import Augment
-from cleanpipe.stability.exact import sign_flip
-from cleanpipe.stability.model import Shape
-from cleanpipe.stability.packing import Packed, packed, trained_tokenizer
-from cleanpipe.stability.training import Optimizer, Trainer
+from cleanpipe.augmenting.augment import Augment
+from cleanpipe.stability.probe.exact import sign_flip
+from cleanpipe.stability.probe.model import Shape
+from cleanpipe.stability.probe.packing import Packed, packed, trained_tokenizer
+from cleanpipe.stability.probe.training import Optimizer, Trainer
 
 ARMS: dict[str, tuple[str, ...]] = {
     "repeats": (),

@@ -16,10 +16,10 @@ import orjson
 import pyarrow as pa
 import zstandard
 
-from cleanpipe.evaluations import Evaluations, table
 from cleanpipe.kernels import minhash, overlap, scan
 from cleanpipe.kernels.buffers import text_buffers
 from cleanpipe.kernels.jaccard import secret_key
+from cleanpipe.measures.evaluations import Evaluations, table
 
 SEED = 5
 MOST = 60_000_000

@@ -18,8 +18,8 @@ from typing import Any
 import ftfy
 import pyarrow as pa
 
-from cleanpipe.fixes import DEFAULT
-from cleanpipe.normalize import Normalize
+from cleanpipe.text.fixes import DEFAULT
+from cleanpipe.text.normalize import Normalize
 
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "tests"))

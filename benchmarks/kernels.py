@@ -22,7 +22,7 @@ import cleanpipe
 from cleanpipe.kernels.buffers import text_buffers
 from cleanpipe.kernels.minhash import permutations
 from cleanpipe.kernels.scan import scan
-from cleanpipe.normalize import Normalize
+from cleanpipe.text.normalize import Normalize
 
 MOST, TIMES = 20_000_000, 5
 NO_SIGNATURE = permutations(0, 1)

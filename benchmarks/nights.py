@@ -56,7 +56,7 @@ def deliver_night(folder: Path, night: int, documents: int, count: int) -> int:
 def clean(recipe: Path, *options: str) -> tuple[float, dict[str, object]]:
     """Run the command line; seconds and statistics."""
     started = time.perf_counter()
-    command = [sys.executable, "-m", "cleanpipe.cli", "run", str(recipe), "--json", *options]
+    command = [sys.executable, "-m", "cleanpipe", "run", str(recipe), "--json", *options]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)  # noqa: S603
     return time.perf_counter() - started, json.loads(done.stdout)["stats"]
 

@@ -42,8 +42,8 @@ import cleanpipe
 from cleanpipe.kernels.buffers import text_buffers
 from cleanpipe.kernels.tokens import PUBLIC_INIT, PUBLIC_MULTIPLIER, read_token
 from cleanpipe.kernels.unicode import SPACE, decode, flags_of
-from cleanpipe.line_rules import Lines
-from cleanpipe.normalize import Normalize
+from cleanpipe.text.line_rules import Lines
+from cleanpipe.text.normalize import Normalize
 
 BATCH = 500
 C4_LINES = Lines(

@@ -16,11 +16,11 @@ import polars as pl
 import pyarrow as pa
 import zstandard
 
-from cleanpipe.filter import Filter
-from cleanpipe.measure import measures
-from cleanpipe.measuring import Measure
-from cleanpipe.normalize import Normalize
+from cleanpipe.measures.measure import measures
+from cleanpipe.measures.measuring import Measure
 from cleanpipe.presets import extended, files, load
+from cleanpipe.rules.filter import Filter
+from cleanpipe.text.normalize import Normalize
 
 BATCH = 20_000  # documents
 MANY = 300  # a language with fewer documents says little

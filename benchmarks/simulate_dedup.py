@@ -31,13 +31,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ByteSize, TypeAdapter
 
-from cleanpipe import compare, deduplicate
-from cleanpipe.corpus import Block
 from cleanpipe.decide import NOBODY, Decisions
 from cleanpipe.documents import Documents
+from cleanpipe.duplicates import compare, deduplicate
+from cleanpipe.input.corpus import Block
 from cleanpipe.kernels.hashing import mix_arrays
-from cleanpipe.measure import band_name, block_name
-from cleanpipe.recipe import Recipe
+from cleanpipe.measures.measure import band_name, block_name
+from cleanpipe.recipes.recipe import Recipe
 
 BANDS, WORKERS, BLOCK, SHINGLES = 16, 2, 500_000, 20
 

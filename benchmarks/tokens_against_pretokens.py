@@ -24,8 +24,8 @@ import zstandard
 from scipy.stats import spearmanr
 from tokenizers import ByteLevelBPETokenizer
 
-from cleanpipe.measure import measures
-from cleanpipe.measuring import Measure
+from cleanpipe.measures.measure import measures
+from cleanpipe.measures.measuring import Measure
 
 NAMES = (
     "repeat_run",

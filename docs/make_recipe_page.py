@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from cleanpipe.drift import STATISTICS
-from cleanpipe.gates import BY_RULE, DRIFT_ABOUT, METRICS
 from cleanpipe.presets import files
-from cleanpipe.recipe import Recipe
+from cleanpipe.recipes.recipe import Recipe
+from cleanpipe.rules.gates import BY_RULE, DRIFT_ABOUT, METRICS
+from cleanpipe.stats.drift import STATISTICS
 
 PAGE = Path(__file__).parent / "recipe.md"
 Schema = Mapping[str, Any]

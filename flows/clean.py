@@ -23,11 +23,11 @@ from prefect.futures import as_completed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from cleanpipe.errors import CleanpipeError
-from cleanpipe.incremental import Night
+from cleanpipe.nights.incremental import Night
 from cleanpipe.pace import Tell
-from cleanpipe.recipe_file import load
+from cleanpipe.recipes.recipe_file import load
+from cleanpipe.report.summary import attrition
 from cleanpipe.run import Work, open_work
-from cleanpipe.summary import attrition
 
 told: ContextVar[Tell] = ContextVar("told", default=lambda *_: None)
 """Who is told how far a run is, beside Prefect: the command line sets its progress bars."""

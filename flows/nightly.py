@@ -14,9 +14,9 @@ from cleanpipe.flows.clean import clean  # its settings come before prefect
 from prefect import flow
 from prefect.artifacts import create_table_artifact
 
-from cleanpipe.incremental import nothing_new
-from cleanpipe.nightly import changes, confirm
-from cleanpipe.recipe_file import load
+from cleanpipe.nights.incremental import nothing_new
+from cleanpipe.nights.nightly import changes, confirm
+from cleanpipe.recipes.recipe_file import load
 
 PATIENCE = 60.0  # seconds for the alert's command
 

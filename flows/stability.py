@@ -16,7 +16,7 @@ from prefect.artifacts import (
 )
 from prefect.cache_policies import NO_CACHE
 
-from cleanpipe.stability import probing, shown
+from cleanpipe.stability.probe import probing, shown
 
 told: ContextVar[probing.Tell] = ContextVar("told", default=lambda *_: None)
 """Who is told how far a probe is, beside Prefect."""

@@ -3,11 +3,11 @@
 import numpy as np
 import polars as pl
 
-from cleanpipe import bands as bands_module
 from cleanpipe import scratch
-from cleanpipe.dedup import Candidates
 from cleanpipe.documents import Documents
-from cleanpipe.measure import band_name
+from cleanpipe.duplicates import bands as bands_module
+from cleanpipe.duplicates.dedup import Candidates
+from cleanpipe.measures.measure import band_name
 
 
 def candidates_of(bands, eligible):

@@ -7,7 +7,7 @@ from similar_pairs import sets_of, similar_pairs
 
 from cleanpipe import signatures
 from cleanpipe.kernels.minhash import band_hashes
-from cleanpipe.recipe_file import load
+from cleanpipe.recipes.recipe_file import load
 from cleanpipe.run import Work, all_steps, silent
 
 SEED = 7

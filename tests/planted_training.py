@@ -15,13 +15,13 @@ import orjson
 import polars as pl
 from conftest import InProcess
 
-from cleanpipe.callback import StepLog
 from cleanpipe.export import step_log
 from cleanpipe.export.export import export
 from cleanpipe.export.exposure import Export, exposure
 from cleanpipe.outcome import Run
-from cleanpipe.recipe_file import load
+from cleanpipe.recipes.recipe_file import load
 from cleanpipe.run import Work, all_steps
+from cleanpipe.training.callback import StepLog
 
 VOCABULARY = 1024
 END = "<end>"
@@ -169,7 +169,7 @@ def made(folder, texts, seed, plan):
 
 
 def tokenizer_of(texts, path):
-    from cleanpipe.stability.packing import trained_tokenizer
+    from cleanpipe.stability.probe.packing import trained_tokenizer
 
     tokenizer = trained_tokenizer(texts, VOCABULARY)
     tokenizer.save(str(path))
@@ -185,8 +185,8 @@ def grown(tokenizer, make, wanted):
 
 def trained(folder, to, seed, plan):
     """Batches in the order of the export, and a line a step."""
-    from cleanpipe.stability.model import Shape
-    from cleanpipe.stability.training import Optimizer, Trainer
+    from cleanpipe.stability.probe.model import Shape
+    from cleanpipe.stability.probe.training import Optimizer, Trainer
 
     opened = Export.open(to)
     ids = np.asarray(opened.tokens(0)).astype(np.int64)

@@ -9,11 +9,11 @@ import polars as pl
 import pytest
 from exported import made, stream
 
-from cleanpipe.callback import StepLog
 from cleanpipe.errors import InputError
 from cleanpipe.export import mappers, step_log
 from cleanpipe.export.exposure import digest, digests, exposure, steps_of
-from cleanpipe.stability.alignment import by_digest, by_losses, difficulty
+from cleanpipe.stability.attribution.alignment import by_digest, by_losses, difficulty
+from cleanpipe.training.callback import StepLog
 
 STEPS = 1_500
 WORDS = 300

@@ -7,10 +7,10 @@ from attribution_reference import made_log
 from scipy import stats
 
 from cleanpipe.errors import InputError, RecipeError
-from cleanpipe.stability import nulls
-from cleanpipe.stability.attribution import TooFewEventsError, attribute
-from cleanpipe.stability.naming import candidates
-from cleanpipe.stability.question import Question, refusal
+from cleanpipe.stability.attribution import nulls
+from cleanpipe.stability.attribution.attribution import TooFewEventsError, attribute
+from cleanpipe.stability.attribution.naming import candidates
+from cleanpipe.stability.attribution.question import Question, refusal
 
 
 def asked(seed, question=None, **made):

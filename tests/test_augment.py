@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from cleanpipe.augment import ROW_SCHEMA, Augment
-from cleanpipe.likeness import changed_share, similarity
-from cleanpipe.rearrange import sentence_spans
+from cleanpipe.augmenting.augment import ROW_SCHEMA, Augment
+from cleanpipe.augmenting.likeness import changed_share, similarity
+from cleanpipe.augmenting.rearrange import sentence_spans
 
 PROSE = (
     "The ferry was late. Nobody minded much! Was there any bread left?\n"

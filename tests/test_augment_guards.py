@@ -12,9 +12,9 @@ from conftest import InProcess, digests
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cleanpipe.augment import Operation, within_share
+from cleanpipe.augmenting.augment import Operation, within_share
 from cleanpipe.errors import RecipeError
-from cleanpipe.recipe_file import load
+from cleanpipe.recipes.recipe_file import load
 from cleanpipe.run import Work, all_steps
 
 SENTENCES = [

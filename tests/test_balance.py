@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from cleanpipe.balance import Balance
-from cleanpipe.repetition import worth
+from cleanpipe.balancing.balance import Balance
+from cleanpipe.balancing.repetition import worth
 
 FOUR = {"a": 900, "b": 90, "c": 9, "d": 1}
 GROUPS = st.dictionaries(

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from cleanpipe import allocation
-from cleanpipe.balance import FINEWEB2, Balance
+from cleanpipe.balancing import allocation
+from cleanpipe.balancing.balance import FINEWEB2, Balance
+from cleanpipe.balancing.repetition import cost_of_more, worth
 from cleanpipe.errors import RecipeError
-from cleanpipe.recipe_file import load
-from cleanpipe.repetition import cost_of_more, worth
+from cleanpipe.recipes.recipe_file import load
 from cleanpipe.run import Work, all_steps
 
 ORDER = ["dedup", "filter", "balance"]

@@ -9,10 +9,11 @@ from band_tables import candidates_of, documents_of, paired
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cleanpipe import bands, equal, scratch
-from cleanpipe.dedup import Dedup
+from cleanpipe import scratch
+from cleanpipe.duplicates import bands, equal
+from cleanpipe.duplicates.dedup import Dedup
 from cleanpipe.kernels.components import repeated, roots, unite
-from cleanpipe.measure import OWN
+from cleanpipe.measures.measure import OWN
 
 
 def some_bands(seed, count=3, documents=60, values=40):

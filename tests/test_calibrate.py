@@ -8,10 +8,10 @@ torch = pytest.importorskip("torch", reason="the extra probe is not installed")
 pytest.importorskip("tokenizers", reason="the extra probe is not installed")
 
 from cleanpipe.errors import RecipeError  # noqa: E402
-from cleanpipe.stability import excerpts, foretelling, gradients, proxies  # noqa: E402
-from cleanpipe.stability.calibrate import Settings, by_script, calibrate  # noqa: E402
-from cleanpipe.stability.model import Shape  # noqa: E402
-from cleanpipe.stability.training import Optimizer, Trainer  # noqa: E402
+from cleanpipe.stability.probe import excerpts, foretelling, gradients, proxies  # noqa: E402
+from cleanpipe.stability.probe.calibrate import Settings, by_script, calibrate  # noqa: E402
+from cleanpipe.stability.probe.model import Shape  # noqa: E402
+from cleanpipe.stability.probe.training import Optimizer, Trainer  # noqa: E402
 
 SHAPE = Shape(vocabulary=300, width=16, layers=2, heads=2, length=32)
 

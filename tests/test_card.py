@@ -6,10 +6,10 @@ import pytest
 from conftest import InProcess
 from ruamel.yaml import YAML
 
-from cleanpipe import card
 from cleanpipe.errors import InputError
+from cleanpipe.export import card
 from cleanpipe.outcome import Run
-from cleanpipe.recipe_file import load
+from cleanpipe.recipes.recipe_file import load
 from cleanpipe.run import Work, all_steps
 
 HOSTILE = [

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 import cleanpipe
-from cleanpipe.dedup import Near
+from cleanpipe.duplicates.dedup import Near
 from cleanpipe.errors import RecipeError
 from cleanpipe.kernels.buffers import text_buffers
 from cleanpipe.kernels.jaccard import secret_key, shingle_sets
 from cleanpipe.kernels.minhash import permutations
-from cleanpipe.recipe_file import load
+from cleanpipe.recipes.recipe_file import load
 from cleanpipe.run import Work, all_steps, silent
 
 CASED = "aA\u00c9\u00e9\u0416\u0436\u4e2d \t\n.,7\u0301"

@@ -11,7 +11,7 @@ import orjson
 import pytest
 from conftest import ROOT
 
-CLI = [sys.executable, "-m", "cleanpipe.cli"]
+CLI = [sys.executable, "-m", "cleanpipe"]
 
 
 def cleanpipe(*words, **options):

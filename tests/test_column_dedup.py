@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from rich.console import Console
 
-from cleanpipe.console import show_story
-from cleanpipe.dedup import COLUMN_HASHES, Column, Dedup, Near
+from cleanpipe.cli.console import show_story
+from cleanpipe.duplicates.dedup import COLUMN_HASHES, Column, Dedup, Near
 from cleanpipe.errors import RecipeError
-from cleanpipe.recipe_file import load
+from cleanpipe.recipes.recipe_file import load
 from cleanpipe.run import Work, all_steps
 from cleanpipe.run import run as run_it
 

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from cleanpipe import corpus
-from cleanpipe.corpus import Block, Input, Shard, ShardIndex, Span
 from cleanpipe.errors import InputError
+from cleanpipe.input import corpus
+from cleanpipe.input.corpus import Block, Input, Shard, ShardIndex, Span
 from cleanpipe.kernels import records
 
 LINE = b'{"text": "a"}\n'

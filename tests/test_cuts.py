@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from cleanpipe.cuts import Cuts, measures, remove
-from cleanpipe.recipe import Recipe
-from cleanpipe.repeats import repeats
+from cleanpipe.duplicates.cuts import Cuts, measures, remove
+from cleanpipe.duplicates.repeats import repeats
+from cleanpipe.recipes.recipe import Recipe
 
 CASES = json.loads((Path(__file__).parent / "cases" / "cuts.json").read_bytes())
 LETTERS = ["a", "B", "bc", "It's", "x'1", "ß", "\u212a", "\u017f", "漢字", "ไทย", "你a", "e\u0301"]

@@ -12,12 +12,13 @@ from hypothesis import Phase, assume, given, settings
 from hypothesis import strategies as st
 from test_laws import RECIPE, SLOW, corpora_of_faults, lay_out, sentence
 
-from cleanpipe import dedup, replay, report
+from cleanpipe.duplicates import dedup, replay
 from cleanpipe.errors import QuarantineError, RecipeError
-from cleanpipe.outlook import told
-from cleanpipe.recipe_file import load
+from cleanpipe.planning.outlook import told
+from cleanpipe.planning.whatif import decide
+from cleanpipe.recipes.recipe_file import load
+from cleanpipe.report import rendering
 from cleanpipe.run import Work, all_steps
-from cleanpipe.whatif import decide
 
 NEAR = {"ngram": 3, "threshold": 0.7}
 SHORTEST = {"dedup.near.keep": "[chars]"}
@@ -72,7 +73,7 @@ def only_decisions():
             (folder / name).touch()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(report, "write", blank)
+        patch.setattr(rendering, "write", blank)
         patch.setattr(os, "fsync", lambda _: None)
         yield
 

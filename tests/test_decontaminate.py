@@ -9,10 +9,11 @@ from conftest import InProcess, digests
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cleanpipe import contamination, corpus
 from cleanpipe.errors import InputError, RecipeError
-from cleanpipe.evaluations import SHARED_TYPE
-from cleanpipe.recipe_file import load
+from cleanpipe.input import corpus
+from cleanpipe.measures import contamination
+from cleanpipe.measures.evaluations import SHARED_TYPE
+from cleanpipe.recipes.recipe_file import load
 from cleanpipe.run import Work, all_steps, run
 from cleanpipe.store import write_json, write_table
 

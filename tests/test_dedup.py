@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from cleanpipe.dedup import COMPARED, KEPT, Candidates, Dedup, Near
+from cleanpipe.duplicates.dedup import COMPARED, KEPT, Candidates, Dedup, Near
 from cleanpipe.errors import RecipeError
 from cleanpipe.kernels.buffers import text_buffers
 from cleanpipe.kernels.hashing import fmix32, hash_texts
@@ -18,7 +18,7 @@ from cleanpipe.kernels.jaccard import intersection, secret_key, shingle_sets
 from cleanpipe.kernels.minhash import band_hashes, permutations, shingle_hash, signature
 from cleanpipe.kernels.stars import cluster_stars
 from cleanpipe.kernels.tokens import PUBLIC_INIT, PUBLIC_MULTIPLIER, fold_words
-from cleanpipe.ranking import rank
+from cleanpipe.rules.ranking import rank
 
 SEED = 20_26
 BY_ID = ("id",)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from similar_pairs import sets_of, similar_pairs
 
-from cleanpipe.dedup import Near
+from cleanpipe.duplicates.dedup import Near
 
 WORDS = ["a", "b", "c", "d", "e"]
 

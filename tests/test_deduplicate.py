@@ -5,10 +5,10 @@ import polars as pl
 import pytest
 from conftest import InProcess, digests
 
-from cleanpipe import bands, deduplicate
+from cleanpipe.duplicates import bands, deduplicate
 from cleanpipe.errors import RecipeError
 from cleanpipe.outcome import Run
-from cleanpipe.recipe_file import load
+from cleanpipe.recipes.recipe_file import load
 from cleanpipe.run import Work, all_steps, silent
 
 WORDS = [f"word{n}" for n in range(400)]

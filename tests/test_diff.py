@@ -9,12 +9,12 @@ import pytest
 from conftest import ROOT, InProcess
 from rich.console import Console
 
-from cleanpipe import diff as between
-from cleanpipe.cli import app
-from cleanpipe.console_diff import page, show_diff
+from cleanpipe.cli.cli import app
+from cleanpipe.cli.console_diff import page, show_diff
 from cleanpipe.errors import InputError
-from cleanpipe.recipe_file import load
+from cleanpipe.recipes.recipe_file import load
 from cleanpipe.run import Work, all_steps
+from cleanpipe.stats import diff as between
 
 HOSTILE = "<script>alert(1)</script>\u202e"
 

@@ -11,15 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cleanpipe import diversity
 from cleanpipe.kernels.buffers import text_buffers
 from cleanpipe.kernels.hashing import mix_arrays
 from cleanpipe.kernels.minhash import hash_shingle, permutations, place_keys
 from cleanpipe.kernels.ngram_sample import BELOW, NGRAM, ONE_IN
 from cleanpipe.kernels.scan import scan
 from cleanpipe.kernels.tokens import PUBLIC_INIT, PUBLIC_MULTIPLIER, fold_words
-from cleanpipe.measure import measures
-from cleanpipe.measuring import Measure
+from cleanpipe.measures.measure import measures
+from cleanpipe.measures.measuring import Measure
+from cleanpipe.stats import diversity
 
 
 def table_of(texts):

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cleanpipe import readers
-from cleanpipe.corpus import Block, Input, Span, find_shards, glance
-from cleanpipe.draw import NO_DOCUMENT, Chance, Draw
-from cleanpipe.intervals import Interval, Sample, clopper_pearson, exactly, total
-from cleanpipe.sampling import FEWEST_STRETCHES, scheme
+from cleanpipe.input import readers
+from cleanpipe.input.corpus import Block, Input, Span, find_shards, glance
+from cleanpipe.input.draw import NO_DOCUMENT, Chance, Draw
+from cleanpipe.planning.intervals import Interval, Sample, clopper_pearson, exactly, total
+from cleanpipe.planning.sampling import FEWEST_STRETCHES, scheme
 
 SEEDS = 300
 HOLDS = 0.93

@@ -14,11 +14,11 @@ from ruamel.yaml import YAML
 from scipy import stats as scipy_stats
 from scipy.spatial.distance import jensenshannon
 
-from cleanpipe import drift, histograms
 from cleanpipe.errors import GateError, RecipeError
-from cleanpipe.gates import Gates, measure_of, told
-from cleanpipe.recipe_file import load
+from cleanpipe.recipes.recipe_file import load
+from cleanpipe.rules.gates import Gates, measure_of, told
 from cleanpipe.run import Work, all_steps
+from cleanpipe.stats import drift, histograms
 
 SMALL = st.lists(st.integers(0, 4), min_size=1, max_size=60)
 """Values that have a bin each, so that the bins lose nothing."""

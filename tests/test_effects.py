@@ -11,9 +11,9 @@ from conftest import InProcess
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cleanpipe import effects
-from cleanpipe.filter import Filter
-from cleanpipe.recipe_file import load
+from cleanpipe.recipes.recipe_file import load
+from cleanpipe.rules import effects
+from cleanpipe.rules.filter import Filter
 from cleanpipe.run import Work, all_steps
 
 LANGS = ("en", "de", "ja", None)

@@ -16,12 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from cleanpipe.evaluations import SHARED, Evaluations, table
 from cleanpipe.kernels import overlap
 from cleanpipe.kernels.buffers import text_buffers
 from cleanpipe.kernels.jaccard import secret_key
-from cleanpipe.measuring import Measure
-from cleanpipe.normalize import Normalize
+from cleanpipe.measures.evaluations import SHARED, Evaluations, table
+from cleanpipe.measures.measuring import Measure
+from cleanpipe.text.normalize import Normalize
 
 CASES = json.loads((Path(__file__).parent / "cases" / "evaluations.json").read_bytes())
 PLAIN = Normalize(fixes=())

@@ -5,11 +5,11 @@ import polars as pl
 import pytest
 from conftest import InProcess
 
-from cleanpipe import redraw
 from cleanpipe.errors import InputError
-from cleanpipe.examples import EACH, merged
 from cleanpipe.outcome import Run
-from cleanpipe.recipe_file import load
+from cleanpipe.recipes.recipe_file import load
+from cleanpipe.report import redraw
+from cleanpipe.report.examples import EACH, merged
 from cleanpipe.run import Work, all_steps
 
 PROSE = "It was a quiet morning, and the people who lived by the river had begun to open doors"

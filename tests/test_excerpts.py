@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cleanpipe.excerpts import LOOKED_AT, changed, masked, side_by_side, triggered, visible
+from cleanpipe.report.excerpts import LOOKED_AT, changed, masked, side_by_side, triggered, visible
 
 
 def marks(pieces):

@@ -23,7 +23,7 @@ from cleanpipe.errors import InputError, LockedError, OutputError, RecipeError
 from cleanpipe.export.export import export
 from cleanpipe.export.forms import Stream, token_type
 from cleanpipe.export.order import shuffled
-from cleanpipe.recipe_file import load
+from cleanpipe.recipes.recipe_file import load
 from cleanpipe.run import run
 
 END = "<|endoftext|>"
@@ -298,7 +298,7 @@ def test_no_folder_of_others_is_replaced_and_no_two_write_at_once(output, tokens
 
 def test_spread_through_the_verb(output, tokens, tmp_path):
     """Every document once, files of whole batches, what was kept in export.json and in words."""
-    line = [sys.executable, "-m", "cleanpipe.cli", "export", str(output), str(tmp_path / "to")]
+    line = [sys.executable, "-m", "cleanpipe", "export", str(output), str(tmp_path / "to")]
     line += ["--tokens", tokens, "--format", "llmc", "--order", "spread", "--file-tokens", "7000"]
     done = subprocess.run(
         [*line, "--batch-tokens", "2000", "--cluster", "0.2"],
@@ -321,7 +321,7 @@ def test_spread_through_the_verb(output, tokens, tmp_path):
 
 def test_the_verb_writes_and_prints(output, tokens, tmp_path):
     """`cleanpipe export OUT TO --tokens FILE --json` prints what export.json says."""
-    line = [sys.executable, "-m", "cleanpipe.cli", "export", str(output), str(tmp_path / "to")]
+    line = [sys.executable, "-m", "cleanpipe", "export", str(output), str(tmp_path / "to")]
     done = subprocess.run(
         [*line, "--tokens", tokens, "--format", "llmc", "--json"], capture_output=True, check=True
     )
@@ -335,7 +335,7 @@ def test_the_page_shows_what_happens(output, tokens, tmp_path, monkeypatch, caps
     Path("clean").symlink_to(output)
     Path("tokenizer.json").symlink_to(tokens)
     command, _, wanted = page.partition("```console\n$ ")[2].partition("```")[0].partition("\n")
-    words = [sys.executable, "-m", "cleanpipe.cli", *command.split()[1:]]
+    words = [sys.executable, "-m", "cleanpipe", *command.split()[1:]]
     done = subprocess.run(words, capture_output=True, check=True, text=True)
     assert doctest.OutputChecker().check_output(wanted, done.stdout, doctest.ELLIPSIS)
     known = {}

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 from pydantic import ValidationError
 
-from cleanpipe import where
-from cleanpipe.filter import MEASURES, REASON_SCHEMA, Filter, Rule
+from cleanpipe.rules import where
+from cleanpipe.rules.filter import MEASURES, REASON_SCHEMA, Filter, Rule
 
 LANGS = ("en", "de", "ja")
 VALUES = st.one_of(st.none(), st.integers(-3, 3), st.sampled_from([0.5, float("nan")]))
@@ -299,7 +299,7 @@ def test_a_name_of_the_clock_is_no_column():
 )
 def test_a_deep_predicate_is_refused_and_kills_nothing(predicate):
     """Polars overflows its stack on some of these, which would end the process."""
-    code = "import sys; from cleanpipe import where; where.expression(sys.stdin.read())"
+    code = "import sys; from cleanpipe.rules import where; where.expression(sys.stdin.read())"
     done = subprocess.run(
         [sys.executable, "-c", code], input=predicate, capture_output=True, text=True, check=False
     )
@@ -310,7 +310,7 @@ def test_a_deep_predicate_is_refused_and_kills_nothing(predicate):
 def test_the_longest_predicate_that_is_read_works_in_a_thread():
     """As many operators as are allowed do not overflow the smaller stack of a thread."""
     code = (
-        "import polars as pl, threading; from cleanpipe import where\n"
+        "import polars as pl, threading; from cleanpipe.rules import where\n"
         f"e = 'a || ' * {where.MAX_OPERATORS - 1} + \"a = 'x'\"\n"
         "run = lambda: pl.DataFrame({'a': ['x']}).select(where.expression(e))\n"
         "t = threading.Thread(target=run); t.start(); t.join(); print('done')"

@@ -8,9 +8,9 @@ from conftest import InProcess
 from pydantic import ValidationError
 
 from cleanpipe.errors import GateError, RecipeError
-from cleanpipe.gates import METRICS, Gates, value
 from cleanpipe.outcome import Run
-from cleanpipe.recipe_file import load
+from cleanpipe.recipes.recipe_file import load
+from cleanpipe.rules.gates import METRICS, Gates, value
 from cleanpipe.run import Work, all_steps
 
 PROSE = "It was a quiet morning, and the people who lived by the river had begun to open doors"

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from cleanpipe.errors import RecipeError
 from cleanpipe.export import skipping
-from cleanpipe.guard import IGNORED, Guard
-from cleanpipe.watch import Watch
+from cleanpipe.training.guard import IGNORED, Guard
+from cleanpipe.training.watch import Watch
 
 LENGTH = 64
 

@@ -9,10 +9,10 @@ import polars as pl
 import pytest
 from conftest import InProcess
 
-from cleanpipe import importing
-from cleanpipe.cli import app
+from cleanpipe.cli.cli import app
 from cleanpipe.errors import InputError, RecipeError
-from cleanpipe.recipe_file import load
+from cleanpipe.recipes import importing
+from cleanpipe.recipes.recipe_file import load
 from cleanpipe.run import Work, all_steps
 
 WHOLE = """

@@ -5,9 +5,9 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from cleanpipe import corpus, intake
 from cleanpipe.errors import RecipeError
-from cleanpipe.recipe_file import load
+from cleanpipe.input import corpus, intake
+from cleanpipe.recipes.recipe_file import load
 
 PATHS = "input: {path: in, id: name}\noutput: {path: out}\n"  # the recipes below begin in line 3
 COLUMNS = pl.DataFrame(

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 import cleanpipe
-from cleanpipe.dedup import Dedup, Near
-from cleanpipe.interchange import from_datasketch, to_datasketch, to_lsh
+from cleanpipe.duplicates.dedup import Dedup, Near
+from cleanpipe.duplicates.interchange import from_datasketch, to_datasketch, to_lsh
 from cleanpipe.kernels.minhash import band_hashes
 
 TEXTS = st.lists(st.lists(st.sampled_from("abcdef"), min_size=1, max_size=14), max_size=12)

@@ -18,7 +18,7 @@ from cleanpipe.verify import faults_of
 KILLS = 20
 WORDS = [f"word{number}" for number in range(2000)] + ["the", "and", "of", "that"] * 100
 MARK = "CLEANPIPE_TEST_MARK"
-CLI = [sys.executable, "-m", "cleanpipe.cli"]
+CLI = [sys.executable, "-m", "cleanpipe"]
 
 
 def a_corpus(folder: Path) -> Path:

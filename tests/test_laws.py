@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from cleanpipe import store
 from cleanpipe.outcome import Run
-from cleanpipe.recipe_file import load
+from cleanpipe.recipes.recipe_file import load
 from cleanpipe.run import Work, all_steps
 
 WORDS = [

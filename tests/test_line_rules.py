@@ -13,11 +13,11 @@ from line_reference import apply, words
 from pydantic import ValidationError
 
 from cleanpipe.errors import RecipeError
-from cleanpipe.fixes import BITS, FIXES
 from cleanpipe.kernels.line_rules import Options
-from cleanpipe.line_rules import LINE_FIXES, Lines
-from cleanpipe.normalize import Normalize
-from cleanpipe.recipe_file import load
+from cleanpipe.recipes.recipe_file import load
+from cleanpipe.text.fixes import BITS, FIXES
+from cleanpipe.text.line_rules import LINE_FIXES, Lines
+from cleanpipe.text.normalize import Normalize
 
 CASES = Path(__file__).parent / "cases"
 PUBLISHED = {

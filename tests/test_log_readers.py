@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 
 from cleanpipe.errors import InputError, RecipeError
-from cleanpipe.stability.log_tensorboard import _masked
-from cleanpipe.stability.logs import read
+from cleanpipe.stability.logs.log_tensorboard import _masked
+from cleanpipe.stability.logs.logs import read
 
 MEGATRON = (
     " [2024-05-01 10:00:0{n}] iteration       {n}/  100 | consumed samples:      {n}00 | elapsed "
@@ -163,7 +163,7 @@ def test_blocks_change_nothing(tmp_path, monkeypatch):
     lines = [OLMO.format(n=n, loss=n / 8, norm=0.25) for n in range(1, 200)]
     path = written(tmp_path / "a.log", "".join(lines))
     [whole] = read(path)
-    monkeypatch.setattr("cleanpipe.stability.logs.BLOCK", 700)
+    monkeypatch.setattr("cleanpipe.stability.logs.logs.BLOCK", 700)
     [pieces] = read(path)
     assert whole.steps.equals(pieces.steps)
     assert whole.steps.height == 199

@@ -7,8 +7,8 @@ from attribution_reference import level_slowly, made_log, rarities_slowly
 from scipy import stats
 
 from cleanpipe.errors import InputError
-from cleanpipe.stability.exposed import exposed, known_documents
-from cleanpipe.stability.matching import FEWEST, TRAILING, Log, matched
+from cleanpipe.stability.attribution.exposed import exposed, known_documents
+from cleanpipe.stability.attribution.matching import FEWEST, TRAILING, Log, matched
 
 
 def read(seed, **made):

@@ -19,16 +19,16 @@ from hypothesis import strategies as st
 from reference import counts
 from scipy.stats import spearmanr
 
-from cleanpipe.diversity import SAMPLED
-from cleanpipe.filter import MEASURES
-from cleanpipe.histograms import edges, histogram
 from cleanpipe.kernels import logs
 from cleanpipe.kernels.buffers import text_buffers
 from cleanpipe.kernels.minhash import permutations
 from cleanpipe.kernels.scan import COUNTS, scan
-from cleanpipe.measuring import Measure
+from cleanpipe.measures.measuring import Measure
+from cleanpipe.rules.filter import MEASURES
+from cleanpipe.stats.diversity import SAMPLED
+from cleanpipe.stats.histograms import edges, histogram
 
-measure = importlib.import_module("cleanpipe.measure")
+measure = importlib.import_module("cleanpipe.measures.measure")
 CASES = json.loads((Path(__file__).parent / "cases" / "measures.json").read_bytes())
 NO_PERMUTATIONS = permutations(0, 1)
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 from test_cli import cleanpipe
 
+from cleanpipe.balancing.mixture import Runs, fit, load, propose, weights
 from cleanpipe.errors import InputError
-from cleanpipe.mixture import Runs, fit, load, propose, weights
 
 
 def planted(count=120, noise=0.0, seed=1):

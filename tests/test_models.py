@@ -15,16 +15,16 @@ import pyarrow as pa
 import pytest
 from fasttext_file import write_model
 
-from cleanpipe import custom, fasttext_models
-from cleanpipe.classifier import Classifier
 from cleanpipe.errors import RecipeError, WorkerDiedError
-from cleanpipe.fasttext_format import fault
 from cleanpipe.identity import versions
 from cleanpipe.kernels.buffers import text_buffers
-from cleanpipe.language import Language
-from cleanpipe.measure import measures
-from cleanpipe.measuring import Measure
-from cleanpipe.recipe_file import load
+from cleanpipe.measures import custom, fasttext_models
+from cleanpipe.measures.classifier import Classifier
+from cleanpipe.measures.fasttext_format import fault
+from cleanpipe.measures.language import Language
+from cleanpipe.measures.measure import measures
+from cleanpipe.measures.measuring import Measure
+from cleanpipe.recipes.recipe_file import load
 from cleanpipe.run import Work
 
 TEXTS = pa.array(
@@ -147,7 +147,7 @@ def test_a_damaged_model_is_refused_or_works(tmp_path):
 import sys
 from pathlib import Path
 import fasttext
-from cleanpipe.fasttext_format import fault
+from cleanpipe.measures.fasttext_format import fault
 for path in sorted(Path(sys.argv[1]).glob("*.bin")):
     print(path.name, fault(path), flush=True)
     if fault(path) is None:
@@ -316,7 +316,7 @@ def test_a_run_filters_by_a_model_and_a_custom_measure(package, tmp_path):
     command = [
         sys.executable,
         "-m",
-        "cleanpipe.cli",
+        "cleanpipe",
         "run",
         "recipe.yaml",
         "--workers",

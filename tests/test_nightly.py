@@ -8,10 +8,10 @@ import pytest
 
 from cleanpipe import store
 from cleanpipe.errors import LockedError
-from cleanpipe.nightly import changes, confirm
-from cleanpipe.recipe_file import load
+from cleanpipe.nights.nightly import changes, confirm
+from cleanpipe.nights.status import status_of
+from cleanpipe.recipes.recipe_file import load
 from cleanpipe.run import run
-from cleanpipe.status import status_of
 
 
 @pytest.fixture

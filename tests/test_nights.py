@@ -6,12 +6,13 @@ import polars as pl
 import pytest
 from conftest import InProcess, digests
 
-from cleanpipe import nights, store
+from cleanpipe import store
 from cleanpipe.errors import GateError, InputError, OutputError, RecipeError
-from cleanpipe.incremental import Night, nothing_new, run_new
-from cleanpipe.nightly import confirm
+from cleanpipe.nights import nights
+from cleanpipe.nights.incremental import Night, nothing_new, run_new
+from cleanpipe.nights.nightly import confirm
 from cleanpipe.outcome import Run
-from cleanpipe.recipe_file import load
+from cleanpipe.recipes.recipe_file import load
 from cleanpipe.run import Work, all_steps, silent
 from cleanpipe.verify import faults_of
 

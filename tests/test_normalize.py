@@ -15,9 +15,9 @@ from pydantic import ValidationError
 from real_texts import CORPORA, some_texts
 from slow_fixes import ftfy_itself, normalized, without_blank_lines, without_spaces
 
-from cleanpipe.fixes import BITS, DEFAULT, FIXES, WITH_OPTIONS
-from cleanpipe.line_rules import LINE_FIXES, Lines
-from cleanpipe.normalize import Normalize, normalize
+from cleanpipe.text.fixes import BITS, DEFAULT, FIXES, WITH_OPTIONS
+from cleanpipe.text.line_rules import LINE_FIXES, Lines
+from cleanpipe.text.normalize import Normalize, normalize
 
 CASES = Path(__file__).parent / "cases"
 OPTIONS = {

@@ -6,10 +6,10 @@ import pyarrow as pa
 import pytest
 from onnx_file import INT64, write_onnx
 
-from cleanpipe.classifier import Classifier
 from cleanpipe.errors import RecipeError
 from cleanpipe.kernels.buffers import text_buffers
-from cleanpipe.measuring import Measure
+from cleanpipe.measures.classifier import Classifier
+from cleanpipe.measures.measuring import Measure
 
 TEXTS = pa.array(["a good text", "spam", "", "x" * 100 + " good"] * 50, pa.large_string())
 PATTERN = "(?s).*good.*"

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from cleanpipe.stability import permutation
-from cleanpipe.stability.permutation import auroc, detectable, interval, judged
+from cleanpipe.stability.attribution import permutation
+from cleanpipe.stability.attribution.permutation import auroc, detectable, interval, judged
 
 
 @settings(max_examples=25, deadline=None)

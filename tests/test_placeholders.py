@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from slow_fixes import emails, ips
 
-from cleanpipe.normalize import Normalize, normalize
-from cleanpipe.placeholders import Pii, UnbrokenRuns, without_urls
+from cleanpipe.text.normalize import Normalize, normalize
+from cleanpipe.text.placeholders import Pii, UnbrokenRuns, without_urls
 
 PIECES = [
     *("a", "b.c", "x", "A", "é", "邮", "²", "\u0301", "_", "-", "--", "+", "|", "/", "'", "=", "!"),

@@ -12,11 +12,12 @@ import zstandard
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from cleanpipe import corpus, jsonl, plain, readers, store
-from cleanpipe.corpus import Input
+from cleanpipe import plain, store
 from cleanpipe.errors import InputError
-from cleanpipe.measure import _schema_text, carried_schema, given_hash
-from cleanpipe.reread import Again
+from cleanpipe.input import corpus, jsonl, readers
+from cleanpipe.input.corpus import Input
+from cleanpipe.input.reread import Again
+from cleanpipe.measures.measure import _schema_text, carried_schema, given_hash
 from cleanpipe.write import cast_column, part_table
 
 NUMBERS = (

@@ -11,10 +11,10 @@ from conftest import InProcess
 from rich.console import Console
 from test_cli import cleanpipe
 
+from cleanpipe.cli.plan_view import show_plan
 from cleanpipe.errors import QuarantineError, RecipeError
-from cleanpipe.plan import Sampled, plan
-from cleanpipe.plan_view import show_plan
-from cleanpipe.recipe_file import load
+from cleanpipe.planning.plan import Sampled, plan
+from cleanpipe.recipes.recipe_file import load
 from cleanpipe.run import Work, all_steps, find_shards, silent
 
 WORDS = ["river", "stone", "bread", "1984", "paper", "north", "cloud", "2001", "glass", "wheel"]
@@ -139,7 +139,7 @@ def test_stretches_of_a_larger_corpus_are_drawn(tmp_path):
         (folder / f"{number:03}.jsonl").write_bytes(b"\n".join(lines[number * 30 :][:30]))
     recipe = recipe_of(folder, tmp_path / "out")
     work = foretold(recipe, tmp_path / "all", 0.3, whole=1 << 40)
-    import cleanpipe.corpus as module
+    import cleanpipe.input.corpus as module
 
     before = module.BLOCK
     module.BLOCK = 20_000  # blocks of a shard or two

@@ -17,12 +17,12 @@ from planted_training import (
     score,
 )
 
-from cleanpipe.cli_stability import stability as app
+from cleanpipe.cli.cli_stability import stability as app
 from cleanpipe.errors import InputError, RecipeError
-from cleanpipe.stability import trained_order
-from cleanpipe.stability.answer import answered, events_of, one_log
-from cleanpipe.stability.events import Bounds
-from cleanpipe.stability.question import Question
+from cleanpipe.stability.attribution import trained_order
+from cleanpipe.stability.attribution.answer import answered, events_of, one_log
+from cleanpipe.stability.attribution.question import Question
+from cleanpipe.stability.spikes.events import Bounds
 
 PLAN = Plan(batch=8, width=24, each=9, dose=0.2)
 BOUNDS = Bounds(grad_norm=5.0)

@@ -9,10 +9,10 @@ import pyarrow as pa
 import pytest
 
 from cleanpipe.errors import RecipeError
-from cleanpipe.measure import measures
-from cleanpipe.measuring import Measure
+from cleanpipe.measures.measure import measures
+from cleanpipe.measures.measuring import Measure
 from cleanpipe.presets import files, load
-from cleanpipe.recipe_file import load as load_recipe
+from cleanpipe.recipes.recipe_file import load as load_recipe
 
 PATHS = "input: {path: a}\noutput: {path: b}\n"
 ALL = sorted(files())

@@ -11,10 +11,10 @@ from rich.console import Console
 torch = pytest.importorskip("torch", reason="the extra probe is not installed")
 pytest.importorskip("tokenizers", reason="the extra probe is not installed")
 
-from cleanpipe.cli_stability import stability  # noqa: E402
+from cleanpipe.cli.cli_stability import stability  # noqa: E402
 from cleanpipe.errors import InputError, RecipeError  # noqa: E402
-from cleanpipe.stability import exact, proxies, shown, twins  # noqa: E402
-from cleanpipe.stability.model import Shape  # noqa: E402
+from cleanpipe.stability.probe import exact, proxies, shown, twins  # noqa: E402
+from cleanpipe.stability.probe.model import Shape  # noqa: E402
 
 PLAN = proxies.Plan(shape=Shape(vocabulary=300, width=16, layers=2, heads=2, length=32), batch=8)
 FORM = replace(

@@ -13,12 +13,12 @@ from rich.console import Console
 torch = pytest.importorskip("torch", reason="the extra probe is not installed")
 pytest.importorskip("tokenizers", reason="the extra probe is not installed")
 
-from cleanpipe import redraw, report  # noqa: E402
-from cleanpipe.cli_stability import stability  # noqa: E402
+from cleanpipe.cli.cli_stability import stability  # noqa: E402
 from cleanpipe.errors import InputError, RecipeError  # noqa: E402
-from cleanpipe.stability import endpoints, packing, pools, shown, sweep, twins  # noqa: E402
-from cleanpipe.stability.model import Shape  # noqa: E402
-from cleanpipe.stability.training import Optimizer, Trainer  # noqa: E402
+from cleanpipe.report import redraw, rendering  # noqa: E402
+from cleanpipe.stability.probe import endpoints, packing, pools, shown, sweep, twins  # noqa: E402
+from cleanpipe.stability.probe.model import Shape  # noqa: E402
+from cleanpipe.stability.probe.training import Optimizer, Trainer  # noqa: E402
 
 SHAPE = Shape(vocabulary=300, width=16, layers=1, heads=2, length=16)
 FORM = sweep.Sweep(
@@ -210,7 +210,7 @@ def test_a_real_sweep_and_a_real_probe_stand_on_the_page(swept, paths, tmp_path)
     path = tmp_path / "probe.json"
     path.write_bytes(orjson.dumps({**twinned, "sweep": result}))
     known = redraw._probe(path)
-    section = report._templates(is_html=True).get_template("sections/probe.html.jinja")
+    section = rendering._templates(is_html=True).get_template("sections/probe.html.jinja")
     html = section.render(probe=known)
     cells = re.findall("<tr><td>(.*?)</td>", html.replace("\n", ""))
     assert cells[-len(FORM.arms) :] == list(FORM.arms)

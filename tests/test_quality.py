@@ -15,15 +15,15 @@ from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cleanpipe.classifier import Classifier
 from cleanpipe.errors import RecipeError
-from cleanpipe.fasttext_format import Head
-from cleanpipe.fasttext_models import labels
 from cleanpipe.kernels.buffers import text_buffers
-from cleanpipe.measure import measures
-from cleanpipe.measuring import Measure
-from cleanpipe.quality import LEAST, THRESHOLDS, Fit, _clock, chosen, scored
-from cleanpipe.recipe_file import load
+from cleanpipe.measures.classifier import Classifier
+from cleanpipe.measures.fasttext_format import Head
+from cleanpipe.measures.fasttext_models import labels
+from cleanpipe.measures.measure import measures
+from cleanpipe.measures.measuring import Measure
+from cleanpipe.measures.quality import LEAST, THRESHOLDS, Fit, _clock, chosen, scored
+from cleanpipe.recipes.recipe_file import load
 
 SCORES = st.lists(st.integers(0, 65536).map(lambda n: n / 65536) | st.just(float("nan")))
 
@@ -191,7 +191,7 @@ def test_the_verb_prints_scores_and_json(trainer, tmp_path):
     """A table for people, one JSON value for machines, progress on standard error."""
     assert trainer
     words = [
-        *(sys.executable, "-m", "cleanpipe.cli", "quality", "fit"),
+        *(sys.executable, "-m", "cleanpipe", "quality", "fit"),
         examples(tmp_path / "good.jsonl", FRUIT, 150),
         examples(tmp_path / "bad.jsonl", STONE, 150),
         *("--output", str(tmp_path / "model.bin")),
@@ -220,7 +220,7 @@ def test_the_documented_way_works(trainer, write, tmp_path):
         (tmp_path / name).mkdir()
         examples(tmp_path / name / "a.jsonl", words, 150)
     assert command[0] == "cleanpipe"
-    subprocess.run([sys.executable, "-m", "cleanpipe.cli", *command[1:]], cwd=tmp_path, check=True)
+    subprocess.run([sys.executable, "-m", "cleanpipe", *command[1:]], cwd=tmp_path, check=True)
     known = load(write(f"input: {{path: good}}\noutput: {{path: out}}\n{recipe}"))
     known.measure.check()
     assert known.filter.rules["quality"].low == 0.5

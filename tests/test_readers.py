@@ -22,10 +22,10 @@ from hypothesis import given as hypothesis_given
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from cleanpipe import batch, bytestream, corpus, readers
-from cleanpipe.batch import Batch
-from cleanpipe.corpus import Input
 from cleanpipe.errors import InputError
+from cleanpipe.input import batch, bytestream, corpus, readers
+from cleanpipe.input.batch import Batch
+from cleanpipe.input.corpus import Input
 
 NO_COMPRESSION = {"": lambda data: data}
 COMPRESSIONS = {
@@ -634,8 +634,8 @@ def test_inputs_are_only_read(tmp_path):
 MUTATE = """
 import sys, warnings
 from pathlib import Path
-from cleanpipe import corpus, readers
-from cleanpipe.corpus import Input
+from cleanpipe.input import corpus, readers
+from cleanpipe.input.corpus import Input
 path, step = Path(sys.argv[1]), int(sys.argv[2])
 golden = path.read_bytes()
 hostile = path.with_suffix(".hostile.arrow")

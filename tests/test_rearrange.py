@@ -9,9 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cleanpipe.augment import MAKE, Augment
-from cleanpipe.likeness import similarity
-from cleanpipe.rearrange import crop, paragraph_drop, paragraph_shuffle, word_delete, word_swap
+from cleanpipe.augmenting.augment import MAKE, Augment
+from cleanpipe.augmenting.likeness import similarity
+from cleanpipe.augmenting.rearrange import (
+    crop,
+    paragraph_drop,
+    paragraph_shuffle,
+    word_delete,
+    word_swap,
+)
 
 KEYS = st.integers(0, 2**64 - 1)
 TEXTS = st.lists(

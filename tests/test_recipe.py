@@ -9,12 +9,12 @@ import pytest
 from pydantic import ByteSize
 
 from cleanpipe.errors import RecipeError
-from cleanpipe.filter import MEASURES
 from cleanpipe.presets import HEAD, files
-from cleanpipe.recipe import OFF, Recipe
-from cleanpipe.recipe_errors import MOST
-from cleanpipe.recipe_file import load
-from cleanpipe.recipe_tree import read_file
+from cleanpipe.recipes.recipe import OFF, Recipe
+from cleanpipe.recipes.recipe_errors import MOST
+from cleanpipe.recipes.recipe_file import load
+from cleanpipe.recipes.recipe_tree import read_file
+from cleanpipe.rules.filter import MEASURES
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 PATHS = "input: {path: in}\noutput: {path: out}\n"  # the recipes below begin in line 3

@@ -6,10 +6,10 @@ import re
 import pytest
 from conftest import ROOT
 
-from cleanpipe.recipe import Recipe
-from cleanpipe.recipe_errors import options
-from cleanpipe.recipe_file import load
-from cleanpipe.urls import Urls
+from cleanpipe.recipes.recipe import Recipe
+from cleanpipe.recipes.recipe_errors import options
+from cleanpipe.recipes.recipe_file import load
+from cleanpipe.rules.urls import Urls
 
 PAGE = ROOT / "docs" / "recipe.md"
 TEXT = PAGE.read_text(encoding="utf-8")

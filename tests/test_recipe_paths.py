@@ -5,8 +5,8 @@ import re
 import pytest
 
 from cleanpipe.errors import RecipeError
-from cleanpipe.recipe import Recipe
-from cleanpipe.recipe_file import load
+from cleanpipe.recipes.recipe import Recipe
+from cleanpipe.recipes.recipe_file import load
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cleanpipe.errors import RecipeError
-from cleanpipe.recipe import Recipe
-from cleanpipe.recipe_file import load
-from cleanpipe.recipe_tree import MAX_BYTES, MAX_DEPTH, MAX_NODES, read
+from cleanpipe.recipes.recipe import Recipe
+from cleanpipe.recipes.recipe_file import load
+from cleanpipe.recipes.recipe_tree import MAX_BYTES, MAX_DEPTH, MAX_NODES, read
 
 PATHS = "input: {path: in}\noutput: {path: out}\n"
 

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from real_texts import CORPORA, records, some_texts
 from slow_fixes import FTFY, ftfy_itself
 
-from cleanpipe.fixes import BITS
 from cleanpipe.kernels import clean
 from cleanpipe.kernels.buffers import text_buffers
-from cleanpipe.mojibake import badness_in_rust, may_be_mojibake, translated
-from cleanpipe.normalize import Normalize
-from cleanpipe.repair import MOST_PASSES, code_point_classes
+from cleanpipe.text.fixes import BITS
+from cleanpipe.text.mojibake import badness_in_rust, may_be_mojibake, translated
+from cleanpipe.text.normalize import Normalize
+from cleanpipe.text.repair import MOST_PASSES, code_point_classes
 
 
 def arrow(texts):

@@ -11,15 +11,16 @@ import pytest
 from conftest import InProcess, digests
 from rich.console import Console
 
-from cleanpipe import corpus, repeats
-from cleanpipe.console import show_run, show_story
-from cleanpipe.cuts import SPAN, Cuts
+from cleanpipe.cli.console import show_run, show_story
+from cleanpipe.duplicates import repeats
+from cleanpipe.duplicates.cuts import SPAN, Cuts
 from cleanpipe.errors import RecipeError
-from cleanpipe.plan import Sampled
-from cleanpipe.recipe_file import load
+from cleanpipe.input import corpus
+from cleanpipe.planning.plan import Sampled
+from cleanpipe.planning.whatif import decide
+from cleanpipe.recipes.recipe_file import load
 from cleanpipe.run import Work, all_steps, find_shards, silent
 from cleanpipe.verify import faults_of
-from cleanpipe.whatif import decide
 
 MENU = "Home, news, sport, weather and all of the other pages of this site"
 FOOT = "All rights are reserved by the makers of this page and their friends."
@@ -138,7 +139,7 @@ class Killed(InProcess):
         self.left, self.done = calls, []
 
     def call(self, function, *arguments):
-        if function.__module__ == "cleanpipe.repeats":
+        if function.__module__ == "cleanpipe.duplicates.repeats":
             if self.left == 0:
                 raise KeyboardInterrupt
             self.left -= 1

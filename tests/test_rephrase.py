@@ -9,10 +9,10 @@ import polars as pl
 import pytest
 from conftest import InProcess
 
-from cleanpipe.cli import app
+from cleanpipe.augmenting.rephrase import requests
+from cleanpipe.cli.cli import app
 from cleanpipe.errors import RecipeError
-from cleanpipe.recipe_file import load
-from cleanpipe.rephrase import requests
+from cleanpipe.recipes.recipe_file import load
 from cleanpipe.run import Work, all_steps
 
 WORDS = (

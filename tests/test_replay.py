@@ -16,11 +16,11 @@ from test_dedup import (
     together,
 )
 
-from cleanpipe.dedup import KEPT as STAYS
-from cleanpipe.dedup import Near
+from cleanpipe.duplicates.dedup import KEPT as STAYS
+from cleanpipe.duplicates.dedup import Near
+from cleanpipe.duplicates.replay import _spans
 from cleanpipe.kernels.replay import GIVES_WAY, KEPT, OPEN, UNKNOWN, known_similarity, replay_stars
 from cleanpipe.kernels.stars import NOBODY_IS_SIMILAR, cluster_stars
-from cleanpipe.replay import _spans
 
 NO_SPANS = np.zeros((0, 2), np.int64)
 

@@ -8,10 +8,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the extra probe is not installed")
 
-from cleanpipe.cli_stability import stability as app  # noqa: E402
+from cleanpipe.cli.cli_stability import stability as app  # noqa: E402
 from cleanpipe.errors import InputError, RecipeError  # noqa: E402
-from cleanpipe.stability.model import Shape  # noqa: E402
-from cleanpipe.stability.replay import (  # noqa: E402
+from cleanpipe.stability.attribution.replay import (  # noqa: E402
     Asked,
     Replay,
     array,
@@ -20,7 +19,8 @@ from cleanpipe.stability.replay import (  # noqa: E402
     own_model,
     replayed,
 )
-from cleanpipe.stability.training import Optimizer, Trainer  # noqa: E402
+from cleanpipe.stability.probe.model import Shape  # noqa: E402
+from cleanpipe.stability.probe.training import Optimizer, Trainer  # noqa: E402
 
 SHAPE = Shape(vocabulary=64, width=16, layers=2, heads=2, length=24)
 
@@ -130,7 +130,7 @@ def test_the_verb_replays_a_batch_at_several_checkpoints(
     np.save("batch.npy", batch.astype(np.uint16))
     np.save("control.npy", text(np.random.default_rng(2), 12))
     Path("my_model.py").write_text(
-        "from cleanpipe.stability.replay import own_model as load\n"
+        "from cleanpipe.stability.attribution.replay import own_model as load\n"
         "def loss(model, batch):\n"
         "    return model.losses(batch).mean()\n",
         encoding="utf-8",

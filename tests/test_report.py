@@ -11,11 +11,11 @@ import polars as pl
 import pytest
 from conftest import InProcess
 
-from cleanpipe.histograms import edges, histogram
-from cleanpipe.recipe_file import load
+from cleanpipe.recipes.recipe_file import load
 from cleanpipe.report import pictures, rules
+from cleanpipe.report.summary import attrition
 from cleanpipe.run import Work, all_steps
-from cleanpipe.summary import attrition
+from cleanpipe.stats.histograms import edges, histogram
 
 VOID = {"meta", "br", "input"}
 HOSTILE = "<script>alert(1)</script>|`x`"

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cleanpipe import infill, rewording
-from cleanpipe.augment import Augment
-from cleanpipe.likeness import similarity
-from cleanpipe.rearrange import sentence_drop, sentence_spans
+from cleanpipe.augmenting import infill, rewording
+from cleanpipe.augmenting.augment import Augment
+from cleanpipe.augmenting.likeness import similarity
+from cleanpipe.augmenting.rearrange import sentence_drop, sentence_spans
 
 CASES = json.loads((Path(__file__).parent / "cases" / "augment.json").read_text("utf-8"))
 SEEDS = st.integers(0, 2**64 - 1)

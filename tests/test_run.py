@@ -9,7 +9,7 @@ import pytest
 from conftest import InProcess, digests
 
 from cleanpipe.errors import QuarantineError, RecipeError
-from cleanpipe.recipe_file import load
+from cleanpipe.recipes.recipe_file import load
 from cleanpipe.run import Work, all_steps
 from cleanpipe.verify import faults_of
 

@@ -17,10 +17,10 @@ import pytest
 import zstandard
 from ruamel.yaml import YAML
 
-from cleanpipe.balance import Balance
+from cleanpipe.balancing.balance import Balance
 from cleanpipe.kernels.buffers import text_buffers
 from cleanpipe.kernels.jaccard import intersection, secret_key, shingle_sets
-from cleanpipe.language import Language
+from cleanpipe.measures.language import Language
 
 SAMPLE = Path(__file__).parents[1] / "sample_data"
 RECIPE = SAMPLE.parent / "configs" / "sample.yaml"

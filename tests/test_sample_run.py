@@ -6,9 +6,9 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import ROOT, InProcess
 
-from cleanpipe import stats_schema
-from cleanpipe.recipe_file import load
+from cleanpipe.recipes.recipe_file import load
 from cleanpipe.run import Work, all_steps
+from cleanpipe.stats import stats_schema
 
 
 @pytest.fixture(scope="module")

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cleanpipe.stability.events import Bounds, Found, look
-from cleanpipe.stability.log import Log, logs
-from cleanpipe.stability.logs import read
-from cleanpipe.stability.replays import replays
-from cleanpipe.stability.scores import clipped, core_score, loss_ratio, spike_score
-from cleanpipe.stability.shared_order import common, compared, intraclass
+from cleanpipe.stability.logs.log import Log, logs
+from cleanpipe.stability.logs.logs import read
+from cleanpipe.stability.spikes.events import Bounds, Found, look
+from cleanpipe.stability.spikes.replays import replays
+from cleanpipe.stability.spikes.scores import clipped, core_score, loss_ratio, spike_score
+from cleanpipe.stability.spikes.shared_order import common, compared, intraclass
 
 LENGTH = 5000
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cleanpipe.cli import app
+from cleanpipe.cli.cli import app
 from cleanpipe.errors import CleanpipeError
 
 BAD = "<script>alert(1)</script>.csv"

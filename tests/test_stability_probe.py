@@ -9,10 +9,10 @@ import pytest
 torch = pytest.importorskip("torch", reason="the extra probe is not installed")
 pytest.importorskip("tokenizers", reason="the extra probe is not installed")
 
-from cleanpipe.stability import packing  # noqa: E402
-from cleanpipe.stability.faults import FAULTS, Ground  # noqa: E402
-from cleanpipe.stability.model import Model, Shape  # noqa: E402
-from cleanpipe.stability.training import Optimizer, Trainer, copy_ratio  # noqa: E402
+from cleanpipe.stability.probe import packing  # noqa: E402
+from cleanpipe.stability.probe.faults import FAULTS, Ground  # noqa: E402
+from cleanpipe.stability.probe.model import Model, Shape  # noqa: E402
+from cleanpipe.stability.probe.training import Optimizer, Trainer, copy_ratio  # noqa: E402
 
 SHAPE = Shape(vocabulary=300, width=16, layers=2, heads=2, length=32)
 WORDS = [

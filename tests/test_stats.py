@@ -6,7 +6,7 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cleanpipe import histograms, stats
+from cleanpipe.stats import histograms, stats
 
 VERDICTS = [
     ("kept", None, None),

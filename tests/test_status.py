@@ -12,11 +12,11 @@ import pytest
 
 from cleanpipe import store
 from cleanpipe.errors import GateError, RecipeError
-from cleanpipe.recipe_file import load
+from cleanpipe.nights.status import seconds, status_of
+from cleanpipe.recipes.recipe_file import load
 from cleanpipe.run import run
-from cleanpipe.status import seconds, status_of
 
-CLI = [sys.executable, "-m", "cleanpipe.cli", "status"]
+CLI = [sys.executable, "-m", "cleanpipe", "status"]
 
 
 @pytest.fixture

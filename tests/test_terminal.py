@@ -10,7 +10,7 @@ import time
 
 from cleanpipe.memory import resident
 
-RUN = (sys.executable, "-m", "cleanpipe.cli", "run")
+RUN = (sys.executable, "-m", "cleanpipe", "run")
 
 
 def seen(command, columns=80, lines=24):

@@ -4,8 +4,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from cleanpipe.stability.events import Bounds, find, look
-from cleanpipe.stability.log import Log, logs
+from cleanpipe.stability.logs.log import Log, logs
+from cleanpipe.stability.spikes.events import Bounds, find, look
 
 LENGTH = 6000
 PLACE = 4000

@@ -5,8 +5,8 @@ import pytest
 from conftest import InProcess
 from fasttext_file import write_model
 
-from cleanpipe.plan import Sampled
-from cleanpipe.recipe_file import load
+from cleanpipe.planning.plan import Sampled
+from cleanpipe.recipes.recipe_file import load
 from cleanpipe.run import Work, all_steps, find_shards
 
 PATHS = "input: in\noutput: out\n"

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cleanpipe.url_forms import TRACKING, TRACKING_BEGINS, one_form
+from cleanpipe.rules.url_forms import TRACKING, TRACKING_BEGINS, one_form
 
 CASES = json.loads((Path(__file__).parent / "cases" / "url_form.json").read_bytes())
 PIECE = st.text(alphabet="ab%2Fc3+~é ", max_size=6)

@@ -15,12 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from cleanpipe import url_lists, url_parts
 from cleanpipe.errors import InputError, RecipeError
-from cleanpipe.filter import Filter
-from cleanpipe.recipe_file import load
+from cleanpipe.recipes.recipe_file import load
+from cleanpipe.rules import url_lists, url_parts
+from cleanpipe.rules.filter import Filter
+from cleanpipe.rules.urls import Urls
 from cleanpipe.run import Work, all_steps
-from cleanpipe.urls import Urls
 
 CASES = Path(__file__).parent / "cases"
 LABEL = st.text(alphabet="ab", min_size=1, max_size=2)

@@ -8,10 +8,10 @@ r"""Clean, deduplicate, balance and augment text corpora; account for every docu
 import importlib.metadata
 
 from cleanpipe.kernels.minhash import shingle_hash
-from cleanpipe.measure import measure, signatures
-from cleanpipe.normalize import normalize
+from cleanpipe.measures.measure import measure, signatures
 from cleanpipe.outcome import Run
 from cleanpipe.run import run
+from cleanpipe.text.normalize import normalize
 
 __version__ = importlib.metadata.version("cleanpipe")
 __all__ = ["Run", "measure", "normalize", "run", "shingle_hash", "signatures"]

@@ -13,16 +13,16 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from cleanpipe import grouping
-from cleanpipe.augment import within_share
-from cleanpipe.balance import CLUSTER_SIZE, Balance
-from cleanpipe.dedup import Rows
+from cleanpipe.augmenting.augment import within_share
+from cleanpipe.balancing import grouping
+from cleanpipe.balancing.balance import CLUSTER_SIZE, Balance
 from cleanpipe.documents import Documents, chance
+from cleanpipe.duplicates.dedup import Rows
 from cleanpipe.errors import RecipeError
-from cleanpipe.ranking import rank
-from cleanpipe.recipe import Recipe
-from cleanpipe.url_parts import domains
-from cleanpipe.urls import CAP
+from cleanpipe.recipes.recipe import Recipe
+from cleanpipe.rules.ranking import rank
+from cleanpipe.rules.url_parts import domains
+from cleanpipe.rules.urls import CAP
 
 NOBODY = -1
 """What stands in `duplicate_of` for a document that gives way to none."""

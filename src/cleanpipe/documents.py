@@ -15,11 +15,11 @@ import polars.selectors as cs
 import pyarrow as pa
 
 from cleanpipe import store
-from cleanpipe.dedup import Rows
-from cleanpipe.evaluations import SHARED
+from cleanpipe.duplicates.dedup import Rows
 from cleanpipe.kernels import hashing
-from cleanpipe.measure import OWN, band_name, block_name
-from cleanpipe.recipe import Recipe
+from cleanpipe.measures.evaluations import SHARED
+from cleanpipe.measures.measure import OWN, band_name, block_name
+from cleanpipe.recipes.recipe import Recipe
 from cleanpipe.write import cast_column
 
 STAGES = {

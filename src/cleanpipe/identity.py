@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cleanpipe import store
-from cleanpipe.corpus import Shard, ShardIndex
 from cleanpipe.errors import OutputError, RecipeError
-from cleanpipe.recipe import Recipe
+from cleanpipe.input.corpus import Shard, ShardIndex
+from cleanpipe.recipes.recipe import Recipe
 
 VERSIONED = ("cleanpipe", "fasttext-predict", "ftfy", "numba", "numpy", "polars", "pyarrow")
 """The packages whose versions may change a byte of the output."""

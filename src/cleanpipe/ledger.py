@@ -13,7 +13,7 @@ from cleanpipe import scratch, store
 from cleanpipe.decide import KEPT, NOBODY, Decisions, Fates
 from cleanpipe.documents import Documents
 from cleanpipe.errors import CleanpipeError, InputError
-from cleanpipe.recipe import Recipe
+from cleanpipe.recipes.recipe import Recipe
 
 VERDICTS = {
     "id": pl.String,

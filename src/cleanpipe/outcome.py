@@ -10,23 +10,18 @@ import numpy as np
 import orjson
 import polars as pl
 
-from cleanpipe import (
-    contamination,
-    diversity,
-    drift,
-    effects,
-    ledger,
-    repeats,
-    report,
-    stats,
-    store,
-)
-from cleanpipe.bands import CROWDED
+from cleanpipe import ledger, store
 from cleanpipe.decide import Decisions
-from cleanpipe.dedup import COMPARED
+from cleanpipe.duplicates import repeats
+from cleanpipe.duplicates.bands import CROWDED
+from cleanpipe.duplicates.dedup import COMPARED
 from cleanpipe.errors import InputError
+from cleanpipe.measures import contamination
 from cleanpipe.nearest import did_you_mean
-from cleanpipe.recipe import Recipe
+from cleanpipe.recipes.recipe import Recipe
+from cleanpipe.report import trend
+from cleanpipe.rules import effects
+from cleanpipe.stats import diversity, drift, stats
 
 BOOKS = (
     *("copies", "cuts", "evaluations", "measures", "pairs"),
@@ -235,7 +230,7 @@ def write_metrics(control: Path) -> None:
     for run in dict.fromkeys(manifest["run"] for manifest in store.manifests(control)):
         known = store.read_json(control / "runs" / run / "stats.json")
         counted = {name: known[name] for name in ("documents", "raw", "clean")}
-        counted |= {"lost": report.trend.lost(known), "gates": known["gates"]}
+        counted |= {"lost": trend.lost(known), "gates": known["gates"]}
         lines.append({"run": run, **counted})
     text = b"".join(orjson.dumps(line) + b"\n" for line in lines)
     store.write_file(control / "metrics.jsonl", lambda file: file.write(text))
@@ -302,11 +297,11 @@ class Run:
     def decide(
         self, overrides: Mapping[str, str] | None = None, recipe: Path | None = None
     ) -> dict[str, Any]:
-        """What a changed recipe would do to the documents; see `cleanpipe.outlook.outlook`.
+        """What a changed recipe would do to the documents; see `planning.outlook`.
 
         >>> Run.load("clean").decide({"filter.words.low": "40"})["newly_kept"]  # doctest: +SKIP
         {'documents': [12, 12], 'bytes': [3412, 3412], 'examples': [...]}
         """
-        from cleanpipe.outlook import outlook  # noqa: PLC0415 - it reads runs: it stands above this
+        from cleanpipe.planning.outlook import outlook  # noqa: PLC0415 - it reads runs: it stands above this
 
         return outlook(self.folder, overrides or {}, recipe)

@@ -11,8 +11,8 @@ import polars as pl
 
 from cleanpipe import scratch
 from cleanpipe.decide import Decisions
-from cleanpipe.dedup import Rows
 from cleanpipe.documents import chance
+from cleanpipe.duplicates.dedup import Rows
 from cleanpipe.write import inherited, plan_path
 
 

@@ -15,23 +15,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from cleanpipe import (
-    contamination,
-    corpus,
-    counting,
-    examples,
-    gates,
-    intake,
-    ledger,
-    outcome,
-    parts,
-    report,
-    store,
-    write,
-)
+from cleanpipe import ledger, outcome, parts, store, write
 from cleanpipe.decide import Decisions
-from cleanpipe.deduplicate import Deduplication, Map
 from cleanpipe.documents import Documents
+from cleanpipe.duplicates.deduplicate import Deduplication, Map
+from cleanpipe.duplicates.repeats import Cutting
 from cleanpipe.errors import (
     CleanpipeError,
     GateError,
@@ -41,14 +29,18 @@ from cleanpipe.errors import (
     WorkerDiedError,
 )
 from cleanpipe.identity import choose_run, draw_seed
-from cleanpipe.measure import block_name, carried_schema, kept_columns, measure_block
-from cleanpipe.measuring import broken
+from cleanpipe.input import corpus, intake
+from cleanpipe.measures import contamination
+from cleanpipe.measures.measure import block_name, carried_schema, kept_columns, measure_block
+from cleanpipe.measures.measuring import broken
 from cleanpipe.outcome import Run
 from cleanpipe.pace import Pace, Tell, silent
 from cleanpipe.pool import Pool
-from cleanpipe.recipe import Recipe
-from cleanpipe.recipe_file import load
-from cleanpipe.repeats import Cutting
+from cleanpipe.recipes.recipe import Recipe
+from cleanpipe.recipes.recipe_file import load
+from cleanpipe.report import examples, rendering
+from cleanpipe.rules import gates
+from cleanpipe.stats import counting
 from cleanpipe.warm import (
     Here,
     compile_cuts,
@@ -374,7 +366,7 @@ class Work:
         chosen = [*self.picks, *examples.clusters(self.decisions)]
         given = (self.folder, self.recipe, self.seed, self.blocks, self.shards)
         examples.write(chosen, *given, self.pool.call, self.over)
-        return report.write(self.folder, self.recipe, self.statistics)
+        return rendering.write(self.folder, self.recipe, self.statistics)
 
     def publish(self) -> Run:
         """Point HEAD at this run, if its gates let it, and leave no scratch behind."""

@@ -6,7 +6,7 @@ import polars as pl
 
 from cleanpipe import ledger, store
 from cleanpipe.errors import CleanpipeError, InputError
-from cleanpipe.index import Index
+from cleanpipe.nights.index import Index
 from cleanpipe.outcome import Run
 
 

@@ -9,16 +9,17 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from cleanpipe import cuts, kernels
-from cleanpipe.cuts import Cuts
-from cleanpipe.evaluations import Evaluations, table
+from cleanpipe import kernels
+from cleanpipe.duplicates import cuts
+from cleanpipe.duplicates.cuts import Cuts
 from cleanpipe.kernels import overlap
 from cleanpipe.kernels.buffers import text_buffers
 from cleanpipe.kernels.components import repeated
 from cleanpipe.kernels.jaccard import secret_key
-from cleanpipe.line_rules import Lines
-from cleanpipe.measure import signatures
-from cleanpipe.recipe import Recipe
+from cleanpipe.measures.evaluations import Evaluations, table
+from cleanpipe.measures.measure import signatures
+from cleanpipe.recipes.recipe import Recipe
+from cleanpipe.text.line_rules import Lines
 
 TEXTS = (
     "Four documents are cleaned here, so that every kernel runs once and is compiled.",

@@ -5,17 +5,20 @@ from typing import Any
 
 import polars as pl
 
-from cleanpipe import contamination, corpus, cuts, ledger, plain, store
-from cleanpipe.dedup import Column
+from cleanpipe import ledger, plain, store
+from cleanpipe.duplicates import cuts
+from cleanpipe.duplicates.dedup import Column
 from cleanpipe.errors import InputError
-from cleanpipe.excerpts import side_by_side
 from cleanpipe.export.published import tables
-from cleanpipe.fixes import FIXES
-from cleanpipe.measure import OWN
-from cleanpipe.recipe import Recipe
-from cleanpipe.recipe_file import load
-from cleanpipe.reread import reread
-from cleanpipe.urls import CAP
+from cleanpipe.input import corpus
+from cleanpipe.input.reread import reread
+from cleanpipe.measures import contamination
+from cleanpipe.measures.measure import OWN
+from cleanpipe.recipes.recipe import Recipe
+from cleanpipe.recipes.recipe_file import load
+from cleanpipe.report.excerpts import side_by_side
+from cleanpipe.rules.urls import CAP
+from cleanpipe.text.fixes import FIXES
 
 
 def stories(run: Path, name: str) -> list[dict[str, Any]]:

@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cleanpipe import plain, scratch, store
-from cleanpipe.corpus import Block, Shard
 from cleanpipe.errors import InputError
-from cleanpipe.filter import OF_CUTS, OF_EVALUATIONS
-from cleanpipe.measure import measures
-from cleanpipe.recipe import Recipe
-from cleanpipe.reread import Again, cuts_of, reread
+from cleanpipe.input.corpus import Block, Shard
+from cleanpipe.input.reread import Again, cuts_of, reread
+from cleanpipe.measures.measure import measures
+from cleanpipe.recipes.recipe import Recipe
+from cleanpipe.rules.filter import OF_CUTS, OF_EVALUATIONS
 
 ENDINGS = {"parquet": "parquet", "arrow": "arrow", "jsonl": "jsonl.zst"}
 COPIES_SCHEMA = {

@@ -9,9 +9,10 @@ import pytest
 from conftest import InProcess
 from hostile import STRINGS
 
-from cleanpipe import report, stats
-from cleanpipe.recipe_file import load
+from cleanpipe.recipes.recipe_file import load
+from cleanpipe.report import rendering
 from cleanpipe.run import Work, all_steps
+from cleanpipe.stats import stats
 
 SCHEMES = [(1280, "light"), (800, "dark"), (390, "light"), (390, "dark")]
 COPIES = 16_700
@@ -146,7 +147,7 @@ def test_hostile_strings_are_shown_and_do_nothing(hostile, open_page):
     )
     listed = [
         line["id"]
-        for line in report.material(hostile.folder, recipe_of(hostile), hostile.stats).listed
+        for line in rendering.material(hostile.folder, recipe_of(hostile), hostile.stats).listed
     ]
     assert set(listed) <= set(ids)
     assert len(set(listed) & set(STRINGS)) >= 60
@@ -156,7 +157,7 @@ def test_hostile_strings_are_shown_and_do_nothing(hostile, open_page):
     sources = page.eval_on_selector_all("#groups td", "all => all.map(x => x.textContent)")
     assert len(set(sources) & set(STRINGS)) >= 50
     for string in STRINGS[::7]:
-        page.fill("#find", string)
+        rendering.fill("#find", string)
     assert (
         page.evaluate("document.querySelectorAll('img, iframe, object, base, form, link').length")
         == 0
@@ -166,7 +167,7 @@ def test_hostile_strings_are_shown_and_do_nothing(hostile, open_page):
 
 
 def recipe_of(run):
-    from cleanpipe.recipe_file import load
+    from cleanpipe.recipes.recipe_file import load
 
     return load(run.folder / "recipe.yaml")
 
@@ -201,9 +202,9 @@ def test_search_and_filters_find_documents(plain, open_page):
     page.keyboard.type("page-17")
     assert page.inner_text(said).startswith("1 of ")
     assert page.inner_text("#found tr:first-child td:first-child") == "page-17"
-    page.fill("#find", "no such document")
+    rendering.fill("#find", "no such document")
     assert page.inner_text(said).startswith("0 of ")
-    page.fill("#find", "")
+    rendering.fill("#find", "")
     assert page.inner_text(said) == every
     page.select_option("#only-why", "=filter words")
     reasons = page.eval_on_selector_all(
@@ -219,10 +220,10 @@ def test_pages_of_none_one_and_a_million_documents(plain, run_of, open_page, tmp
     one = run_of([{"text": "a single document of a few words"}], filter={"words": {"low": 3}})
     none = run_of([], filter={"words": {"low": 3}})
     recipe = recipe_of(plain)
-    known = report.material(plain.folder, recipe, many(plain.stats))
+    known = rendering.material(plain.folder, recipe, many(plain.stats))
     million = tmp_path / "million.html"
     start = time.monotonic()
-    million.write_text(report.render("report.html.jinja", known), encoding="utf-8")
+    million.write_text(rendering.render("report.html.jinja", known), encoding="utf-8")
     assert time.monotonic() - start < 5
     for path, read in ((none.report, "0 doc"), (one.report, "1 doc"), (million, "1,002,000 doc")):
         opened = open_page(path)

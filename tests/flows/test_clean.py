@@ -7,7 +7,7 @@ import sys
 import pytest
 from conftest import digests
 
-CLI = [sys.executable, "-m", "cleanpipe.cli"]
+CLI = [sys.executable, "-m", "cleanpipe"]
 # Spans that repeat are cut, too: one more pass for both engines.
 CUTS = ("--set", "cuts.min_words=8")
 TASKS = {

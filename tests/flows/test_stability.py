@@ -17,8 +17,8 @@ PROBE = """
 import json, sys
 from dataclasses import replace
 from cleanpipe.flows.stability import stability
-from cleanpipe.stability import proxies, twins
-from cleanpipe.stability.model import Shape
+from cleanpipe.stability.probe import proxies, twins
+from cleanpipe.stability.probe.model import Shape
 
 plan = proxies.Plan(shape=Shape(vocabulary=300, width=16, layers=2, heads=2, length=32), batch=8)
 twins.FORMS["tiny"] = replace(

@@ -16,7 +16,7 @@ from exported import made, stream
 from real_texts import records
 
 from cleanpipe.export import mappers
-from cleanpipe.stability.alignment import by_losses, difficulty
+from cleanpipe.stability.attribution.alignment import by_losses, difficulty
 
 pytestmark = [pytest.mark.proof, pytest.mark.corpora]
 STEPS, SEQUENCES, LENGTH = 1_200, 8, 64
@@ -32,9 +32,9 @@ def texts_of(corpora, names, most):
 def test_a_small_gpt_tells_its_order(corpora, tmp_path, seed, capsys):
     """Verified at lag 0; refused when shifted by 1 or 20, and for 20 orders of other seeds."""
     pytest.importorskip("torch")
-    from cleanpipe.stability.model import Shape
-    from cleanpipe.stability.packing import trained_tokenizer
-    from cleanpipe.stability.training import Optimizer, Trainer
+    from cleanpipe.stability.probe.model import Shape
+    from cleanpipe.stability.probe.packing import trained_tokenizer
+    from cleanpipe.stability.probe.training import Optimizer, Trainer
 
     texts = texts_of(corpora, ("novels_en", "20news_bydate", "debian_descriptions"), 1_500)
     tokenizer = trained_tokenizer(texts[:600], 512)

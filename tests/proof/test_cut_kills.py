@@ -14,7 +14,7 @@ from conftest import digests
 from cleanpipe import store
 from cleanpipe.verify import faults_of
 
-CLI = [sys.executable, "-m", "cleanpipe.cli"]
+CLI = [sys.executable, "-m", "cleanpipe"]
 
 
 def a_large_corpus(folder):

@@ -12,11 +12,11 @@ import polars as pl
 import pytest
 
 from cleanpipe import ledger, store
-from cleanpipe.measure import block_name
-from cleanpipe.outlook import counted, extra_copies
-from cleanpipe.recipe_file import load
+from cleanpipe.measures.measure import block_name
+from cleanpipe.planning.outlook import counted, extra_copies
+from cleanpipe.planning.whatif import WhatIf
+from cleanpipe.recipes.recipe_file import load
 from cleanpipe.run import run
-from cleanpipe.whatif import WhatIf
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(600)]
 CLEANPIPE = Path(sys.executable).with_name("cleanpipe")

@@ -5,8 +5,8 @@ import pyarrow as pa
 import pytest
 from real_texts import CORPORA, records, spliced, texts
 
-from cleanpipe.fixes import DEFAULT
-from cleanpipe.normalize import Normalize
+from cleanpipe.text.fixes import DEFAULT
+from cleanpipe.text.normalize import Normalize
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(3600)]
 SIX = Normalize(fixes=DEFAULT[:6])

@@ -14,7 +14,7 @@ PART = 1_000_000
 PLANTED = (3_000_000, 7_654_321)
 MEASURED = """
 import resource, sys
-from cleanpipe.cli import app
+from cleanpipe.cli.cli import app
 app(sys.argv[1:], result_action="return_value")
 used = resource.getrusage(resource.RUSAGE_SELF)
 sys.stderr.write(f"{used.ru_utime + used.ru_stime} {used.ru_maxrss}")

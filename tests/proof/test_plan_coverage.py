@@ -10,11 +10,11 @@ import pytest
 import zstandard
 from test_draw import drawn_in_stretches
 
-from cleanpipe.draw import Chance, Draw
-from cleanpipe.intervals import Sample, exactly
-from cleanpipe.plan import Sampled, plan
-from cleanpipe.recipe import Recipe
-from cleanpipe.recipe_file import load
+from cleanpipe.input.draw import Chance, Draw
+from cleanpipe.planning.intervals import Sample, exactly
+from cleanpipe.planning.plan import Sampled, plan
+from cleanpipe.recipes.recipe import Recipe
+from cleanpipe.recipes.recipe_file import load
 from cleanpipe.run import find_shards, open_pool, silent
 
 pytestmark = [pytest.mark.proof, pytest.mark.corpora, pytest.mark.timeout(7200)]

@@ -19,10 +19,10 @@ from planted_training import (
     score,
 )
 
-from cleanpipe.stability import trained_order
-from cleanpipe.stability.answer import answered, events_of, one_log
-from cleanpipe.stability.events import Bounds
-from cleanpipe.stability.question import Question
+from cleanpipe.stability.attribution import trained_order
+from cleanpipe.stability.attribution.answer import answered, events_of, one_log
+from cleanpipe.stability.attribution.question import Question
+from cleanpipe.stability.spikes.events import Bounds
 
 pytestmark = pytest.mark.proof
 SEEDS = 10

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from dedup_quality import bands_of, found, quality
 
-from cleanpipe.dedup import Near
+from cleanpipe.duplicates.dedup import Near
 
 pytestmark = pytest.mark.proof
 

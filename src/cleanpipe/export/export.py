@@ -13,12 +13,13 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from cleanpipe import store, tokenizer
+from cleanpipe import store
 from cleanpipe.errors import RecipeError
 from cleanpipe.export import folder, forms, masks, order, published, spreading
 from cleanpipe.kernels.buffers import text_buffers
 from cleanpipe.kernels.hashing import hash_texts
 from cleanpipe.kernels.spread import repeat_spans
+from cleanpipe.measures import tokenizer
 
 PROOF = "export.json"
 PLACES = "train.docs.parquet"

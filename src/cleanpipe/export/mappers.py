@@ -3,7 +3,8 @@
 Each function gives a table of spans (see `export.exposure`). A step is one of the optimizer, and
 they are numbered from 0, as the trainers here number them, if nothing else is said. A run that was
 resumed follows the arithmetic only if its loader was put back where it was: the digests of
-`cleanpipe.callback`, or the alignment test, say whether an order is the one that was trained on.
+`cleanpipe.training.callback`, or the alignment test, say whether an order is the one that was
+trained on.
 """
 
 import gzip

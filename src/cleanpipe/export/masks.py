@@ -16,8 +16,8 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from cleanpipe.callback import DOCUMENT
 from cleanpipe.export.exposure import Export
+from cleanpipe.training.callback import DOCUMENT
 
 FILE = "train.repeats.parquet"
 TIMES, LEAST = 3, 32

@@ -1,7 +1,7 @@
 """Step logs read back: the spans of each step, and the digest of its batch.
 
-What `cleanpipe.callback` writes, or a table of one's own with the columns step, start, length and,
-for several token files, file: .csv, .jsonl or .parquet.
+What `cleanpipe.training.callback` writes, or a table of one's own with the columns step, start,
+length and, for several token files, file: .csv, .jsonl or .parquet.
 """
 
 from collections.abc import Callable, Sequence
@@ -33,7 +33,7 @@ class Steps:
 
 
 def read(export: Export, paths: Sequence[Path]) -> Steps:
-    """The step logs of all ranks of a run, which `cleanpipe.callback` wrote.
+    """The step logs of all ranks of a run, which `cleanpipe.training.callback` wrote.
 
     A step that stands twice in a file is what a resumed run did again: its last line counts.
 

@@ -1,7 +1,7 @@
 """Of every text the word 5-grams with a small hash: one in 256, the same ones wherever they occur.
 
 A sample by the n-gram, not by the document, so that the different n-grams of any set of documents
-can be counted from their samples alone (cleanpipe.diversity).
+can be counted from their samples alone (cleanpipe.stats.diversity).
 """
 
 from typing import Any

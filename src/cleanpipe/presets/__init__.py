@@ -12,7 +12,7 @@ from itertools import groupby
 from pathlib import Path
 
 from cleanpipe.nearest import did_you_mean
-from cleanpipe.recipe_tree import Node, merged, read_file
+from cleanpipe.recipes.recipe_tree import Node, merged, read_file
 
 OURS = "lid.176"
 """The language identification of `measure.language`."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from cleanpipe.report import trend
-from cleanpipe.summary import STAGE_ORDER, megabytes, share
+from cleanpipe.report.summary import STAGE_ORDER, megabytes, share
 
 MOST = 3
 """Names in one sentence."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from cleanpipe.histograms import edges
+from cleanpipe.stats.histograms import edges
 
 WIDTH, HEIGHT = 320, 90
 MOST_TICKS = 7

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from cleanpipe import drift
+from cleanpipe.stats import drift
 
 WIDTH, HEIGHT = 160, 32
 MOST = 8

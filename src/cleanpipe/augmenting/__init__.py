@@ -1,0 +1,1 @@
+"""The text of extra copies: rearranged, reworded, or rephrased by a model elsewhere."""

@@ -1,0 +1,1 @@
+"""How often each group of documents is written, and what mixture to ask for."""

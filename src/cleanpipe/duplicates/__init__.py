@@ -1,0 +1,1 @@
+"""Equal texts, near-duplicates and repeated spans: found in bands, verified, clustered."""

@@ -1,0 +1,1 @@
+"""What is measured of a document: by the kernels' scan, by models, by users' functions."""

@@ -1,0 +1,1 @@
+"""Incremental runs: what is new, what was kept, documents and nights taken back."""

@@ -1,0 +1,1 @@
+"""From events back to documents: matched controls, permutations, nulls, replays."""

@@ -1,0 +1,69 @@
+"""The order of a training: from a step log or a table of places to documents, if it is proved."""
+
+from pathlib import Path
+
+import numpy as np
+import orjson
+import polars as pl
+
+from cleanpipe.errors import InputError
+from cleanpipe.export import step_log
+from cleanpipe.export.exposure import Export, digests, exposure
+from cleanpipe.stability.attribution import alignment
+
+
+def export_of(order: Path, folder: Path | None) -> Export:
+    """The export that an order's places are in: the folder named, or the order's own."""
+    own = folder or order.parent
+    if not (own / "export.json").is_file():
+        raise InputError(
+            f"{own} holds no export.json: name the folder of token files that the training read, "
+            "--export FOLDER"
+        )
+    return Export.open(own)
+
+
+def read(
+    order: Path, export: Export, steps: pl.DataFrame
+) -> tuple[pl.DataFrame, alignment.Proof, list[str]]:
+    """(exposure, proof, notes): who stood in each step's batch, and whether that is proved.
+
+    `steps` is the log, with step and loss. Errors: InputError for an order that is none.
+    """
+    if not order.is_file():
+        raise InputError(f"{order} is no file: expected a step log or a table of places")
+    recorded: dict[int, int] = {}
+    notes: list[str] = []
+    if order.suffix == ".jsonl" and _has_digests(order):
+        known = step_log.read(export, [order])
+        recorded, notes = known.digests, known.notes
+        if known.spans is None:
+            raise InputError(
+                f"{order} has digests and no places: give StepLog.batch `starts` or `documents`, "
+                "or name a table with step, start, length"
+            )
+        spans = known.spans
+    else:
+        spans = step_log.read_table(order)
+    return exposure(export, spans), _proved(export, spans, recorded, steps), notes
+
+
+def _has_digests(order: Path) -> bool:
+    with order.open("rb") as file:
+        try:
+            return "digest" in orjson.loads(file.readline())
+        except orjson.JSONDecodeError:
+            return False
+
+
+def _proved(
+    export: Export, spans: pl.DataFrame, recorded: dict[int, int], steps: pl.DataFrame
+) -> alignment.Proof:
+    lengths = spans["length"].unique()
+    if recorded and len(lengths) == 1:
+        foretold = digests(export, spans, int(lengths[0]))
+        return alignment.by_digest(recorded, foretold)
+    own, bits = alignment.difficulty(export, spans)
+    logged = steps.unique("step", keep="last").sort("step")
+    loss = logged["loss"].cast(pl.Float64).fill_null(np.nan).to_numpy()
+    return alignment.by_losses(own, bits, logged["step"].cast(pl.Int64).to_numpy(), loss)

@@ -1,0 +1,1 @@
+"""Training logs of many programs -> one table of steps."""

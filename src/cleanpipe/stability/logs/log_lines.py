@@ -1,0 +1,169 @@
+"""Logs that are lines of text: what a line of each trainer looks like, and lines as rows.
+
+A form is a handful of linear-time patterns, which Polars applies to a block of lines at a time.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from cleanpipe.stability.logs.log import SCHEMA, Note
+
+NUMBER = r"([-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|[nN][aA][nN]|[iI][nN][fF](?:inity)?))"
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+RANK_ZERO = Note(
+    "rank_zero",
+    "the loss is of one process's last micro-batch, not of the whole batch: noisier, and blind to "
+    "the other processes' documents",
+)
+
+
+@dataclass(frozen=True)
+class Lines:
+    """How a trainer writes a step."""
+
+    name: str
+    step: str
+    """A pattern of a line that names a step; what it captures is the number."""
+    fields: dict[str, str]
+    """By column, a pattern of what is captured: on the step's line, or also on lines below it."""
+    below: bool = False
+    """Whether a step's values stand on the lines below it."""
+    notes: tuple[Note, ...] = field(default=())
+
+
+FORMS = (
+    Lines(
+        "build-nanogpt",
+        r"^step\s+(\d+) \| loss: ",
+        {
+            "loss": rf"\| loss: {NUMBER}",
+            "lr": rf"\| lr:? {NUMBER}",
+            "grad_norm": rf"\| norm: {NUMBER}",
+        },
+    ),
+    Lines("build-nanogpt", r"^(\d+) train \S+$", {"loss": rf" train {NUMBER}$"}),
+    Lines(
+        "llm.c",
+        r"^s:(\d+) trl:",
+        {"loss": rf" trl:{NUMBER}", "lr": rf" lr:{NUMBER}", "grad_norm": rf" norm:{NUMBER}"},
+    ),
+    Lines(
+        "llm.c",
+        r"^step\s+(\d+)/\d+ \| (?:train )?loss ",
+        {
+            "loss": rf"\| (?:train )?loss {NUMBER}",
+            "lr": rf"\| lr {NUMBER}",
+            "grad_norm": rf"\| norm {NUMBER}",
+        },
+    ),
+    Lines(
+        "modded-nanogpt",
+        r"^step:(\d+)/\d+ train_loss:",
+        {"loss": rf" train_loss:{NUMBER}"},
+        notes=(RANK_ZERO,),
+    ),
+    Lines("nanogpt", r"^iter (\d+): loss ", {"loss": rf": loss {NUMBER}"}, notes=(RANK_ZERO,)),
+    Lines(
+        "megatron",
+        r"iteration\s+(\d+)/\s*\d+ \|",
+        {
+            "loss": rf"\| (?:lm loss|reduced_train_loss|loss): {NUMBER}",
+            "lr": rf"\| (?:learning rate|lr): {NUMBER}",
+            "grad_norm": rf"\| grad norm: {NUMBER}",
+            "tokens": r"\| consumed tokens:\s+(\d+)",
+        },
+    ),
+    Lines(
+        "torchtitan",
+        r"\bstep:\s*(\d+)\s+loss:",
+        {
+            "loss": rf"\sloss:\s*{NUMBER}",
+            "lr": rf"\slr:\s*{NUMBER}",
+            "grad_norm": rf"\sgrad_norm:\s*{NUMBER}",
+        },
+    ),
+    Lines(
+        "olmo",
+        r"\[step=(\d+)(?:/\d+)?(?:,epoch=\d+[^\]]*)?\]",
+        {
+            "loss": rf"^\s*train/(?:CE loss|CrossEntropyLoss)={NUMBER}",
+            "lr": rf"^\s*optim/(?:LR \(group 0\)|learning_rate_group0)={NUMBER}",
+            "grad_norm": rf"^\s*optim/total[ _]grad[ _]norm={NUMBER}",
+            "tokens": r"^\s*throughput/total[ _]tokens=([0-9,]+)",
+        },
+        below=True,
+    ),
+    Lines(
+        "composer",
+        r"\[batch=(\d+)/\d+\]",
+        {
+            "loss": rf"\bloss/train/total\"?: {NUMBER}",
+            "lr": rf"\blr-[^:/]+/group0\"?: {NUMBER}",
+            "grad_norm": rf"\bl2_norm/grad/global\"?: {NUMBER}",
+            "tokens": r"\btime/token\"?: (\d+)",
+        },
+        below=True,
+    ),
+)
+
+
+def recognized(head: str) -> Lines | None:
+    r"""The form that most lines of a file's beginning have; None where none has any.
+
+    >>> recognized("some prose\niter 10: loss 8.3, time 91.2ms, mfu 3.1%").name
+    'nanogpt'
+    """
+    lines = as_lines(head)
+    counts = [_rows(lines, form).height for form in FORMS]
+    return FORMS[counts.index(max(counts))] if any(counts) else None
+
+
+def as_lines(text: str) -> pl.Series:
+    """Lines; progress bars' carriage returns end one, too, and colours are taken out."""
+    if "\x1b" in text:
+        text = COLOURS.sub("", text)
+    return pl.Series([text.replace("\r", "\n")]).str.split("\n").explode()
+
+
+def rows(blocks: Iterator[str], form: Lines) -> pl.DataFrame:
+    """Rows as the file has them, of blocks of whole lines."""
+    found = []
+    last: int | None = None
+    for block in blocks:
+        lines = as_lines(block)
+        found.append(_rows(lines, form, last))
+        if form.below:
+            named = lines.filter(lines.str.contains(form.step)).tail(1)
+            last = int(named.str.extract(form.step)[0]) if len(named) else last
+    return pl.concat(found).rechunk() if found else pl.DataFrame(schema=SCHEMA)
+
+
+def _rows(lines: pl.Series, form: Lines, last: int | None = None) -> pl.DataFrame:
+    """Rows of some lines; `last` is the step that stands above them."""
+    line = pl.col("line")
+    columns = [
+        line.str.extract(form.fields[name]).str.replace_all(",", "").cast(kind, strict=False)
+        if name in form.fields
+        else pl.lit(None, kind)
+        for name, kind in SCHEMA.items()
+        if name != "step"
+    ]
+    names = [name for name in SCHEMA if name != "step"]
+    step = line.str.extract(form.step).cast(pl.Int64, strict=False)
+    table = lines.to_frame("line").lazy()
+    if not form.below:
+        return (
+            table.filter(line.str.contains(form.step))
+            .select(step.alias("step"), *(c.alias(n) for c, n in zip(columns, names, strict=True)))
+            .collect()
+        )
+    values = pl.any_horizontal(pl.col(names).is_not_null())
+    return (
+        table.select(step.alias("step"), *(c.alias(n) for c, n in zip(columns, names, strict=True)))
+        .with_columns(pl.col("step").forward_fill().fill_null(pl.lit(last, pl.Int64)))
+        .filter(pl.col("step").is_not_null() & values)
+        .collect()
+    )

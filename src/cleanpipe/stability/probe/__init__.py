@@ -1,0 +1,1 @@
+"""Small trainings that ask what documents do: faults, twins, sweeps, calibration."""

@@ -1,0 +1,1 @@
+"""Events in training logs: what stands out, what recurs in twins, what was read twice."""

@@ -1,0 +1,1 @@
+"""Quality statistics that merge exactly; drift and differences between runs."""

@@ -1,0 +1,1 @@
+"""Normalization: the fixes, in their order, each over whole columns of text."""

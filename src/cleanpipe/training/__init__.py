@@ -1,0 +1,1 @@
+"""What stands in a training loop: a log of batches, a guard, a watch over steps."""

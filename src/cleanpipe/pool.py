@@ -10,7 +10,7 @@ import multiprocessing.reduction
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future, wait
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from concurrent.futures.process import BrokenProcessPool
@@ -24,6 +24,8 @@ from pebble import ProcessExpired
 from cleanpipe.errors import CleanpipeError, WorkerDiedError
 
 DEADLINE = 600.0  # seconds for one block of 32 MB: at least 50 times what the slowest one took
+LEAST_DEADLINE = 30.0
+"""Seconds for a single document of 32 MB, ten times what the slowest took."""
 ATTEMPTS = 2
 RENEWALS = 8
 """How often a call may lose its pool through no fault of its own."""
@@ -100,7 +102,7 @@ class Pool:
                 self._pool = self._start()
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Run one call in a worker and wait for it; a crash or hang is tried once more."""
+        """Run one call in a worker and wait for it; a crash is tried once more, a hang is not."""
         failures: list[BaseException] = []
         for _ in range(ATTEMPTS + RENEWALS):
             pool = self._pool
@@ -110,7 +112,7 @@ class Pool:
                 return self._result(future, pool)
             except (ProcessExpired, FutureTimeoutError) as error:
                 failures.append(error)
-                if len(failures) == ATTEMPTS:
+                if len(failures) == ATTEMPTS or isinstance(error, FutureTimeoutError):
                     break
             except _LostError:
                 self._renew(pool)
@@ -119,7 +121,24 @@ class Pool:
                     raise
                 self._renew(pool)
         cause = failures[-1] if failures else None
-        raise WorkerDiedError(_what_happened(function, arguments, cause)) from cause
+        raise WorkerDiedError(_what_happened(function, arguments, failures)) from cause
+
+    def fails(self, share: float, function: Callable[..., Any], *arguments: Any) -> str | None:
+        """Run one call once, with a share of the deadline; None, or how its worker ended."""
+        while True:
+            pool = self._pool
+            self._called = True
+            try:
+                future = pool.schedule(
+                    function, args=arguments, timeout=max(LEAST_DEADLINE, share * DEADLINE)
+                )
+                self._result(future, pool)
+            except (ProcessExpired, FutureTimeoutError) as error:
+                return _how(error)
+            except _LostError:
+                self._renew(pool)
+            else:
+                return None
 
     def _result(self, future: Future[Any], pool: pebble.ProcessPool) -> Any:
         """Wait for a call; Pebble leaves calls of a pool that broke or was stopped unanswered."""
@@ -157,18 +176,22 @@ class Pool:
 
 
 def _what_happened(
-    function: Callable[..., Any], arguments: tuple[Any, ...], error: BaseException | None
+    function: Callable[..., Any], arguments: tuple[Any, ...], errors: Sequence[BaseException]
 ) -> str:
-    if error is None:
+    if not errors:
         return (
             "no worker could be started. In a script, call cleanpipe.run under "
             'if __name__ == "__main__": since workers import the script that started them'
         )
-    how = "took longer than 10 minutes" if isinstance(error, TimeoutError) else f"died: {error}"
     return (
-        f"a worker {how} in {function.__name__} of {_shortly(arguments)}, {ATTEMPTS} times. What "
-        "it was reading may be hostile, or memory ran out; run again with --workers 1 to see"
+        f"a worker {_how(errors[-1])} in {function.__name__} of {_shortly(arguments)}"
+        f"{', twice' if len(errors) > 1 else ''}. What it was reading may be hostile, or memory "
+        "ran out; run again with --workers 1 to see"
     )
+
+
+def _how(error: BaseException) -> str:
+    return "took too long, and was ended" if isinstance(error, TimeoutError) else f"died: {error}"
 
 
 def _shortly(arguments: tuple[Any, ...]) -> str:

@@ -30,8 +30,8 @@ from cleanpipe.errors import (
 )
 from cleanpipe.identity import choose_run, draw_seed
 from cleanpipe.input import corpus, intake
-from cleanpipe.measures import contamination
-from cleanpipe.measures.measure import block_name, carried_schema, kept_columns, measure_block
+from cleanpipe.measures import contamination, rescue
+from cleanpipe.measures.measure import block_name, carried_schema, kept_columns
 from cleanpipe.measures.measuring import broken
 from cleanpipe.outcome import Run
 from cleanpipe.pace import Pace, Tell, silent
@@ -246,9 +246,8 @@ class Work:
     def measure(self, number: int) -> store.Record:
         """Normalize and measure one block, in a worker."""
         block = self.blocks[number]
-        receipt = self.pool.call(
-            measure_block, self.folder, self.recipe, self.seed, block, self.shards
-        )
+        task = rescue.Task(self.folder, self.recipe, self.seed, block, self.shards)
+        receipt = rescue.measure(self.pool, task, lambda said: self.tell(said, 0, 1))
         size = sum(span.text_bytes for span in block.spans)
         return {name: receipt[name] for name in ("block", "rows", "quarantined")} | {"bytes": size}
 

@@ -38,6 +38,11 @@ class Here:
         """Run one call and wait for it."""
         return function(*arguments)
 
+    def fails(self, share: float, function: Callable[..., Any], *arguments: Any) -> None:
+        """Run one call; what ends the process ends this one."""
+        del share
+        function(*arguments)
+
     def close(self) -> None:
         """Nothing runs elsewhere."""
 

@@ -1,7 +1,7 @@
 """Pass 1: read a block, normalize it, measure it. Leaves tables about documents, and no text."""
 
 import base64
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +23,7 @@ from cleanpipe.kernels import hashing, minhash, scan
 from cleanpipe.kernels.buffers import text_buffers
 from cleanpipe.measures.evaluations import SHARED, SHARED_TYPE
 from cleanpipe.measures.measuring import Measure
+from cleanpipe.measures.poison import Poison, without
 from cleanpipe.recipes.recipe import Recipe
 from cleanpipe.stats.diversity import SAMPLED
 
@@ -57,11 +58,13 @@ def measure_block(
     seed: int,
     block: Block,
     shards: tuple[Shard, ...],
+    poison: Sequence[Poison] = (),
     rows: Callable[[Span], Wanted] = lambda _: None,
 ) -> store.Record:
     """Measure one block and leave its measures, its quarantine and its receipt in `folder`.
 
-    `rows` says of a span which of its documents are meant; all of them, if nothing else is said.
+    Documents named as `poison` go to quarantine unmeasured. `rows` says of a span which of its
+    documents are meant; all of them, if nothing else is said.
     """
     name = block_name(block.number)
     frames: list[pl.DataFrame] = []
@@ -71,7 +74,8 @@ def measure_block(
     for span in block.spans:
         shard = shards[span.shard]
         own = cut.filter(pl.col("shard") == shard.number) if cut is not None else None
-        for batch in readers.read(span, shard, recipe.input[shard.input], rows(span)):
+        for read in readers.read(span, shard, recipe.input[shard.input], rows(span)):
+            batch = without(read, poison, shard.name)
             frames.append(documents(batch, shard, recipe, seed, own))
             quarantined.extend(entry.to_json() for entry in batch.quarantined)
             schemas[shard.name].add(_schema_text(batch.table.schema))

@@ -131,7 +131,7 @@ def measure_sample(
     What the reader cannot even find out the size of is quarantined without a draw: for sure.
     """
     draws = {span: Draw(chance, span.shard, held) for span in block.spans}
-    receipt = measure_block(folder, recipe, seed, block, shards, draws.__getitem__)
+    receipt = measure_block(folder, recipe, seed, block, shards, rows=draws.__getitem__)
     drawn = pl.concat([_placed(span, draw) for span, draw in draws.items()])
     path = draws_path(folder, block.number)
     table = drawn.to_arrow()

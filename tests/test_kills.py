@@ -15,7 +15,7 @@ from conftest import digests
 
 from cleanpipe.verify import faults_of
 
-KILLS = 20
+KILLS = 10
 WORDS = [f"word{number}" for number in range(2000)] + ["the", "and", "of", "that"] * 100
 MARK = "CLEANPIPE_TEST_MARK"
 CLI = [sys.executable, "-m", "cleanpipe"]
@@ -99,35 +99,59 @@ def nobody_is_left(mark: str, within: float) -> bool:
     return True
 
 
+def written(output: Path) -> int:
+    """How many files a run has finished: its clock, which tells the pass that it is in."""
+    found = (
+        path for folder in ("data", "_cleanpipe/runs") for path in (output / folder).rglob("*")
+    )
+    return sum(not path.name.startswith(".tmp-") and not path.is_dir() for path in found)
+
+
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
-    """The recipe, the bytes of a run that nobody disturbed, and how long it took."""
+    """The recipe, the bytes of a run that nobody disturbed, and how many files it wrote."""
     folder = tmp_path_factory.mktemp("kills")
-    recipe = a_corpus(folder / "in")
-    for _ in range(2):  # the first may compile kernels; the second is timed
-        started = time.monotonic()
-        output = folder / f"calm-{uuid.uuid4().hex[:4]}"
-        process = start(recipe, output, "calm")
-        _, errors = process.communicate()
-        assert process.returncode == 0, errors.decode()
-    return recipe, digests(output), time.monotonic() - started
+    recipe, output = a_corpus(folder / "in"), folder / "calm"
+    process, most = start(recipe, output, "calm"), 0
+    while process.poll() is None:
+        most = max(most, written(output))  # scratch goes before the end
+        time.sleep(0.01)
+    assert process.returncode == 0, process.communicate()[1].decode()
+    return recipe, digests(output), most
+
+
+def kill_one(
+    process: subprocess.Popen[bytes], output: Path, mark: str, files: int, who: int
+) -> None:
+    """Kill the parent (even `who`) or a worker (odd) once the run has written so many files."""
+    while process.poll() is None and written(output) < files:
+        time.sleep(0.002)
+    victims = [process.pid] if who % 2 == 0 else workers(mark, process.pid)
+    if victims and process.poll() is None:
+        os.kill(victims[who // 2 % len(victims)], signal.SIGKILL)
 
 
 @pytest.mark.parametrize("trial", range(KILLS))
 def test_killed_and_run_again_gives_the_same_bytes(undisturbed, tmp_path, trial):
-    """After kill -9 the next run ends with the bytes of an undisturbed one.
+    """After kill -9 of the parent or a worker the next run ends with the bytes of a calm one.
 
-    At a random moment the parent (even trials) or a worker (odd ones) is killed; no process stays
-    behind.
+    The moments are spread over the files that a run writes, so that each of its passes is hit; no
+    process stays behind.
     """
-    recipe, expected, seconds = undisturbed
-    chance = random.Random(trial)
-    mark, output = uuid.uuid4().hex, tmp_path / "out"
+    killed_and_run_again(undisturbed, tmp_path / "out", trial, KILLS)
+
+
+def killed_and_run_again(undisturbed, output: Path, trial: int, trials: int) -> None:
+    recipe, expected, files = undisturbed
+    mark = uuid.uuid4().hex
     process = start(recipe, output, mark)
-    time.sleep(chance.uniform(0.1, 0.95) * seconds)
-    victims = [process.pid] if trial % 2 == 0 else workers(mark, process.pid)
-    if victims:
-        os.kill(chance.choice(victims), signal.SIGKILL)
+    kill_one(
+        process,
+        output,
+        mark,
+        (trial * files + random.Random(trial).randrange(files)) // trials,
+        trial,
+    )
     if trial % 2 == 0:
         process.wait()
         assert nobody_is_left(mark, within=10)

@@ -12,6 +12,8 @@ from cleanpipe.recipes.recipe_file import load
 from cleanpipe.run import Work, all_steps
 from cleanpipe.verify import faults_of
 
+# where the power goes, folders that are being listed stay open
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 PROSE = "It was a quiet morning, and the people who lived by the river had begun to open doors"
 
 

@@ -278,6 +278,11 @@ app.command(
     help="Say what is published, how old it is, and how the newest run came out.",
 )
 app.command(
+    "cleanpipe.cli.cli_doctor:doctor",
+    name="doctor",
+    help="Look at this machine and its Prefect server; say what to mend.",
+)
+app.command(
     "cleanpipe.cli.cli_export:export", name="export", help="Write token files for trainers."
 )
 app.command(

@@ -67,6 +67,7 @@ dedup: {}
 | keep texts out of the report, or show them unmasked | [`report.samples`](#report) |
 | fail a nightly run in which too much was dropped | [`gates`](#gates) |
 | fit a small machine | [`memory`](#the-whole), `run --workers` |
+| use many machines | [`machines`](#the-whole), [many-machines.md](many-machines.md) |
 """
 
 TITLE = {"": "The whole"}
@@ -75,6 +76,7 @@ EXAMPLES = {
 extends: [gopher, fineweb]
 seed: 0
 memory: 8GB
+machines: dask:tcp://10.0.0.1:8786
 order: [dedup, filter, balance]
 input: corpus
 output: clean

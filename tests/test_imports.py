@@ -96,6 +96,7 @@ ALLOWED = {
         *("recipe", "store"),
     },
     "pool": {"errors"},
+    "serving": {"errors", "identity", "pool", "recipe"},
 }
 
 

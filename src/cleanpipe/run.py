@@ -30,6 +30,7 @@ from cleanpipe.errors import (
 )
 from cleanpipe.identity import choose_run, draw_seed
 from cleanpipe.input import corpus, intake
+from cleanpipe.machines import machines
 from cleanpipe.measures import contamination, rescue
 from cleanpipe.measures.measure import block_name, carried_schema, kept_columns
 from cleanpipe.measures.measuring import broken
@@ -41,13 +42,7 @@ from cleanpipe.recipes.recipe_file import load
 from cleanpipe.report import examples, rendering
 from cleanpipe.rules import gates
 from cleanpipe.stats import counting
-from cleanpipe.warm import (
-    Here,
-    compile_cuts,
-    compile_evaluations,
-    compile_kernels,
-    compile_line_rules,
-)
+from cleanpipe.warm import compile_cuts, compile_evaluations, compile_kernels, compile_line_rules
 
 WRITE = "augment and write"
 """The step of pass 2, as it is told and as timing.json has it."""
@@ -90,7 +85,7 @@ def open_work(
     *,
     workers: int | None = None,
     tell: Tell = silent,
-    begin: Callable[[Recipe, Pool, Tell], "Work"] | None = None,
+    begin: Callable[[Recipe, machines.Calls, Tell], "Work"] | None = None,
 ) -> Iterator["Work"]:
     """Lock the output folder, start the workers, look at the inputs; end all of it afterwards."""
     with open_pool(recipe, workers, tell) as pool:
@@ -98,7 +93,7 @@ def open_work(
 
 
 @contextmanager
-def open_pool(recipe: Recipe, workers: int | None, tell: Tell) -> Iterator[Pool]:
+def open_pool(recipe: Recipe, workers: int | None, tell: Tell) -> Iterator[machines.Calls]:
     """Lock the output folder and start the workers; end both afterwards."""
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         raise CleanpipeError(
@@ -109,18 +104,23 @@ def open_pool(recipe: Recipe, workers: int | None, tell: Tell) -> Iterator[Pool]
     output = Path(recipe.output.path)
     lock = store.take_lock(output / "_cleanpipe" / "lock")
     try:
-        store.remove_leftovers(output)
-        compile_kernels(lambda r, here: all_steps(Work(r, here, silent)), lambda m: tell(m, 0, 1))
-        compile_line_rules(recipe.normalize.lines, lambda m: tell(m, 0, 1))
-        compile_evaluations(recipe.measure.evaluations, lambda m: tell(m, 0, 1))
-        compile_cuts(recipe.cuts, lambda m: tell(m, 0, 1))
-        pool = Pool(workers or os.cpu_count() or 1, lock)
+        pool = machines.connect(recipe, compile_for) or Pool(workers or os.cpu_count() or 1, lock)
         try:
+            store.remove_leftovers(output)
+            compile_for(recipe, lambda message: tell(message, 0, 1))
             yield pool
         finally:
             pool.close()
     finally:
         os.close(lock)
+
+
+def compile_for(recipe: Recipe, say: Callable[[str], None]) -> None:
+    """Compile what a run of this recipe needs and this machine has not compiled yet."""
+    compile_kernels(lambda known, here: all_steps(Work(known, here, silent)), say)
+    compile_line_rules(recipe.normalize.lines, say)
+    compile_evaluations(recipe.measure.evaluations, say)
+    compile_cuts(recipe.cuts, say)
 
 
 def find_shards(recipe: Recipe) -> tuple[corpus.Shard, ...]:
@@ -136,7 +136,7 @@ class Work:
 
     after: int | None = None  # the manifest that a night adds to
 
-    def __init__(self, recipe: Recipe, pool: Pool | Here, tell: Tell) -> None:
+    def __init__(self, recipe: Recipe, pool: machines.Calls, tell: Tell) -> None:
         self.pool, self.tell = pool, tell
         self.output = Path(recipe.output.path)
         self.control = self.output / "_cleanpipe"

@@ -3,8 +3,10 @@
 They are made anew whenever a run goes on, so that nothing is synced and nothing hashed.
 """
 
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from secrets import token_hex
 from typing import IO, Any
 
 import numpy as np
@@ -52,7 +54,9 @@ def load_table(path: Path) -> pa.Table:
 def _write(path: Path, fill: Callable[[IO[bytes]], None]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("wb") as file:
+        temporary = path.parent / f"{store.TEMPORARY}{path.name}-{os.getpid()}-{token_hex(4)}"
+        with temporary.open("wb") as file:
             fill(file)
+        temporary.replace(path)  # two machines may do one task, when one was taken for dead
     except OSError as error:
         raise store.cannot_write(path, error) from error

@@ -17,15 +17,14 @@ from cleanpipe import identity, outcome, store
 from cleanpipe.duplicates.deduplicate import Map
 from cleanpipe.errors import InputError, RecipeError
 from cleanpipe.input.corpus import Shard
+from cleanpipe.machines.machines import Calls
 from cleanpipe.nights.earlier import Earlier
 from cleanpipe.nights.index import Index, build
 from cleanpipe.nights.nightly import OTHER, confirm
 from cleanpipe.outcome import Run
 from cleanpipe.pace import Tell, silent
-from cleanpipe.pool import Pool
 from cleanpipe.recipes.recipe import Recipe
 from cleanpipe.run import Work, all_steps, find_shards, open_pool
-from cleanpipe.warm import Here
 
 FORGOTTEN = ("read", "forgotten")
 
@@ -161,9 +160,7 @@ def _stamp(shard: dict[str, Any], inode: int | None) -> tuple[int, int, int | No
 class Night(Work):
     """A run under way that adds to what is published."""
 
-    def __init__(
-        self, recipe: Recipe, pool: Pool | Here, tell: Tell, *, rehash: bool = False
-    ) -> None:
+    def __init__(self, recipe: Recipe, pool: Calls, tell: Tell, *, rehash: bool = False) -> None:
         self.rehash = rehash
         refuse(recipe)
         self.base = store.current_manifest(Path(recipe.output.path))

@@ -19,15 +19,14 @@ from cleanpipe.duplicates import repeats
 from cleanpipe.errors import RecipeError
 from cleanpipe.identity import known_seed
 from cleanpipe.input import corpus
+from cleanpipe.machines.machines import Calls
 from cleanpipe.pace import Tell, silent
 from cleanpipe.planning import predict, probe, sampling
 from cleanpipe.planning.intervals import Floats, Interval, Sample, exactly, total
 from cleanpipe.planning.notices import Drawn
-from cleanpipe.pool import Pool
 from cleanpipe.recipes.recipe import Recipe
 from cleanpipe.rules.urls import CAP
 from cleanpipe.run import Work, find_shards, open_pool
-from cleanpipe.warm import Here
 
 VERSION = 1
 SHARE = 0.01
@@ -56,7 +55,7 @@ def plan(
         output = recipe.output.model_copy(update={"path": folder})
         # what is in quarantine is foretold, not a reason to stop
         known = known_seed(Path(recipe.output.path) / "_cleanpipe", recipe.seed)
-        changes = {"output": output, "max_quarantined": 1.0, "seed": known or 0}
+        changes = {"output": output, "max_quarantined": 1.0, "seed": known or 0, "machines": ""}
         inside = recipe.model_copy(update=changes)
         with open_pool(inside, workers, tell or silent) as pool:
             work = Sampled(inside, pool, tell or silent, shards, share, seed)
@@ -72,7 +71,7 @@ class Sampled(Work):
     def __init__(
         self,
         recipe: Recipe,
-        pool: Pool | Here,
+        pool: Calls,
         tell: Tell,
         shards: tuple[corpus.Shard, ...],
         share: float,

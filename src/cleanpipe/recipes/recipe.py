@@ -4,6 +4,7 @@ What comes out is complete: every option has its value, every path is absolute.
 """
 
 import io
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal, Self
 
@@ -115,6 +116,12 @@ class Recipe(BaseModel):
     memory: Annotated[ByteSize, Field(ge=64_000_000)] = ByteSize(4_000_000_000)
     """What all processes of a run may take together: bytes, or a size such as 4GB. Deciding about
     many documents is cut into as many pieces as this asks for; the result is the same."""
+    machines: Annotated[str, Field(pattern=r"^((dask|ray):.+)?$")] = Field(
+        default_factory=lambda: os.environ.get("CLEANPIPE_MACHINES", "")
+    )
+    """A cluster that does the work in place of processes of this machine, such as
+    dask:tcp://10.0.0.1:8786 or ray:10.0.0.1:6379; left out, CLEANPIPE_MACHINES may name one. All
+    machines see the folders under the same paths; the result is the same."""
     max_quarantined: Annotated[float, Field(ge=0, le=1)] = 0.01
     """The share of documents that may be unreadable before the run fails."""
     normalize: Normalize = Normalize()
@@ -204,13 +211,13 @@ class Recipe(BaseModel):
     def identity(self) -> dict[str, Any]:
         """What decides whether a run may be continued.
 
-        All but the folder of the output, the memory, the report, the notices and the gates: a run
-        that failed a gate goes on to its publication, without a second pass over the text, when the
-        gate is loosened.
+        All but the folder of the output, the memory, the machines, the report, the notices and the
+        gates: a run that failed a gate goes on to its publication, without a second pass over the
+        text, when the gate is loosened.
         """
         known = self.resolved()
         del known["output"]["path"]
-        for name in ("gates", "report", "notices", "memory"):
+        for name in ("gates", "report", "notices", "memory", "machines"):
             del known[name]
         return known
 

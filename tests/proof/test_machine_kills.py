@@ -1,0 +1,83 @@
+"""A machine lost in the middle of a run, on clusters of real processes."""
+
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from clusters import dask_cluster
+from conftest import digests
+from test_kills import CLI, a_corpus
+
+from cleanpipe.verify import faults_of
+
+pytestmark = pytest.mark.proof
+STEPS = ("measure", "write")
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    """Four blocks of 17 MB, and what one local worker makes of them."""
+    folder = tmp_path_factory.mktemp("machines")
+    recipe = a_corpus(folder / "in")
+    clean(recipe, folder / "alone", "--workers", "1")
+    return recipe, folder, digests(folder / "alone")
+
+
+def clean(recipe: Path, output: Path, *options: str) -> None:
+    subprocess.run([*CLI, "run", recipe, "--output", output, *options], check=True, timeout=500)
+
+
+def receipts(output: Path, step: str) -> int:
+    return len(list(output.glob(f"_cleanpipe/runs/*/receipts/{step}-*.json")))
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_dask_worker_that_is_killed_costs_its_block(corpus, tmp_path, step):
+    """Kill -9 of one of two workers while a pass is under way: the run ends, byte-identical."""
+    pytest.importorskip("distributed", reason="needs the extra dask")
+    recipe, _, expected = corpus
+    output = tmp_path / "out"
+    words = [*CLI, "run", recipe, "--output", output]
+    with dask_cluster(tmp_path / "dask") as cluster:
+        running = subprocess.Popen([*words, "--set", f"machines={cluster.address}"])
+        while receipts(output, step) < 1:
+            assert running.poll() is None
+            time.sleep(0.01)
+        cluster.kill(cluster.workers[0])
+        killed_after = receipts(output, step)
+        assert running.wait(500) == 0
+    assert killed_after < receipts(output, step), "the pass was over before the kill"
+    assert digests(output) == expected
+    assert faults_of(output) == []
+
+
+def test_a_killed_run_is_gone_on_with_by_the_next(corpus, tmp_path):
+    """Kill -9 of the run itself: its machines leave, and the next run does only what is missing."""
+    pytest.importorskip("distributed", reason="needs the extra dask")
+    recipe, _, expected = corpus
+    output = tmp_path / "out"
+    words = [*CLI, "run", recipe, "--output", output]
+    with dask_cluster(tmp_path / "dask") as cluster:
+        words += ["--set", f"machines={cluster.address}"]
+        running = subprocess.Popen(words)
+        while receipts(output, "measure") < 1:
+            assert running.poll() is None
+            time.sleep(0.01)
+        running.kill()
+        running.wait()
+        done = {path: path.stat().st_mtime_ns for path in output.rglob("receipts/*.json")}
+        subprocess.run(words, check=True, timeout=500)
+        assert len(list(output.glob("_cleanpipe/runs/*"))) == 1
+        assert {path: path.stat().st_mtime_ns for path in done} == done
+    assert digests(output) == expected
+
+
+def test_the_flow_runs_on_dask(corpus, tmp_path):
+    """The Prefect flow gives its blocks to the same machines: byte-identical."""
+    pytest.importorskip("distributed", reason="needs the extra dask")
+    recipe, _, expected = corpus
+    with dask_cluster(tmp_path / "dask", 2) as cluster:
+        options = ("--set", f"machines={cluster.address}", "--prefect")
+        clean(recipe, tmp_path / "out", *options)
+    assert digests(tmp_path / "out") == expected

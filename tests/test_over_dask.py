@@ -9,7 +9,7 @@ from conftest import digests
 
 from cleanpipe.errors import CleanpipeError, LockedError, RecipeError
 from cleanpipe.machines import serving
-from cleanpipe.machines.serving import Ticket
+from cleanpipe.machines.serving import Call, Ticket
 from cleanpipe.recipes.recipe import Recipe
 from cleanpipe.recipes.recipe_file import load
 from cleanpipe.run import compile_for, run
@@ -41,7 +41,7 @@ def test_a_machine_of_an_earlier_run_is_waited_for_and_then_refused(tmp_path):
     os.close(lock)
     late = Ticket(str(fence), serving.take_over(fence, 1), recipe, compile_for)
     with pytest.raises(CleanpipeError, match="another run has begun"):
-        serving.serve(early, 1, max, (1, 2))
+        serving.serve(early, 1, Call(max, (1, 2)))
     os.close(serving._share(late))
 
 

@@ -17,6 +17,9 @@ class Calls(Protocol):
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Run one call somewhere and wait for it."""
 
+    def fails(self, share: float, function: Callable[..., Any], *arguments: Any) -> str | None:
+        """Run one call once, with a share of the deadline; None, or how its process ended."""
+
     def close(self) -> None:
         """End what was started for this run."""
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from cleanpipe.errors import CleanpipeError, WorkerDiedError
 from cleanpipe.machines.serving import (
+    Call,
     Prepare,
     Ticket,
     introduce,
@@ -57,14 +58,22 @@ class OverDask:
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Run one call on some machine and wait for it."""
+        return self._ask(Call(function, arguments))
+
+    def fails(self, share: float, function: Callable[..., Any], *arguments: Any) -> str | None:
+        """Run one call once, with a share of the deadline; None, or how its process ended."""
+        how: str | None = self._ask(Call(function, arguments, share))
+        return how
+
+    def _ask(self, call: Call) -> Any:
         from distributed import KilledWorker  # noqa: PLC0415 - the extra `dask`
 
-        future = self._client.submit(_serve, self._ticket, function, arguments, pure=False)
+        future = self._client.submit(_serve, self._ticket, call, pure=False)
         try:
             return future.result()
         except KilledWorker as error:
             raise WorkerDiedError(
-                f"{function.__name__} ended every Dask worker that it was given to ({error})"
+                f"{call.function.__name__} ended every Dask worker that it was given to ({error})"
             ) from error
         except CancelledError as error:
             raise CleanpipeError(
@@ -79,7 +88,7 @@ class OverDask:
         self._client.close()
 
 
-def _serve(ticket: Ticket, function: Callable[..., Any], arguments: Any) -> Any:
+def _serve(ticket: Ticket, call: Call) -> Any:
     from distributed import get_worker  # noqa: PLC0415 - the extra `dask`
 
-    return serve(ticket, get_worker().state.nthreads, function, arguments)
+    return serve(ticket, get_worker().state.nthreads, call)

@@ -6,7 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from cleanpipe.errors import CleanpipeError, WorkerDiedError
-from cleanpipe.machines.serving import Prepare, Ticket, introduce, refuse_unfit, serve, take_over
+from cleanpipe.machines.serving import (
+    Call,
+    Prepare,
+    Ticket,
+    introduce,
+    refuse_unfit,
+    serve,
+    take_over,
+)
 from cleanpipe.recipes.recipe import Recipe
 
 PATIENCE = 60.0  # seconds: for machines to leave an earlier run
@@ -60,13 +68,21 @@ class OverRay:
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Run one call on some machine and wait for it."""
+        return self._ask(Call(function, arguments))
+
+    def fails(self, share: float, function: Callable[..., Any], *arguments: Any) -> str | None:
+        """Run one call once, with a share of the deadline; None, or how its process ended."""
+        how: str | None = self._ask(Call(function, arguments, share))
+        return how
+
+    def _ask(self, call: Call) -> Any:
         try:
-            return self._ray.get(self._serve.remote(self._known, function, arguments))
+            return self._ray.get(self._serve.remote(self._known, call))
         except self._ray.exceptions.RayTaskError as error:
             raise error.cause from None
         except self._ray.exceptions.WorkerCrashedError as error:
             raise WorkerDiedError(
-                f"{function.__name__} ended every Ray worker that it was given to ({error})"
+                f"{call.function.__name__} ended every Ray worker that it was given to ({error})"
             ) from error
         except self._ray.exceptions.RayError as error:
             raise CleanpipeError(
@@ -78,5 +94,5 @@ class OverRay:
         self._ray.shutdown()
 
 
-def _serve(ticket: Ticket, function: Callable[..., Any], arguments: Any) -> Any:
-    return serve(ticket, 1, function, arguments)
+def _serve(ticket: Ticket, call: Call) -> Any:
+    return serve(ticket, 1, call)

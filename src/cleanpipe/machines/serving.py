@@ -39,6 +39,15 @@ class Ticket:
     prepare: Prepare
 
 
+@dataclass(frozen=True)
+class Call:
+    """What a machine is asked for: `Pool.call`, or `Pool.fails` with a share of the deadline."""
+
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    share: float | None = None
+
+
 @dataclass
 class Service:
     """The processes that a machine keeps for a run."""
@@ -57,14 +66,16 @@ _services: dict[str, Service] = {}
 _beginning = threading.Lock()
 
 
-def serve(ticket: Ticket, width: int, function: Callable[..., Any], arguments: Any) -> Any:
+def serve(ticket: Ticket, width: int, call: Call) -> Any:
     """Run one call of a run in one of `width` processes of this machine, and wait for it."""
     with _beginning:
         service = _services.get(ticket.fence)
         if service is None or service.token != ticket.token:
             leave(ticket.fence)
             service = _services[ticket.fence] = _begin(ticket, width)
-    return service.pool.call(function, *arguments)
+    if call.share is None:
+        return service.pool.call(call.function, *call.arguments)
+    return service.pool.fails(call.share, call.function, *call.arguments)
 
 
 def _begin(ticket: Ticket, width: int) -> Service:

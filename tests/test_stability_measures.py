@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from reference import repeats, tokenize
 from stability_reference import periodic_sequences, stability_counts
 
+from cleanpipe import measure
 from cleanpipe.kernels.buffers import text_buffers
 from cleanpipe.kernels.minhash import permutations
 from cleanpipe.kernels.scan import COUNTS, scan
-from cleanpipe.measures import measure
 
 CASES = json.loads((Path(__file__).parent / "cases" / "blobs.json").read_text("utf-8"))
 NO_PERMUTATIONS = permutations(0, 1)

@@ -16,11 +16,12 @@ from reference import repeats, window_entropy_min
 from stability_reference import window_period_max
 from tokenizers import ByteLevelBPETokenizer, Tokenizer, models, processors
 
+from cleanpipe import measure
 from cleanpipe.errors import RecipeError
 from cleanpipe.kernels.buffers import text_buffers
 from cleanpipe.kernels.counts import Count
 from cleanpipe.kernels.token_ids import measure_ids
-from cleanpipe.measures import measure, tokenizer
+from cleanpipe.measures import tokenizer
 from cleanpipe.measures.measuring import Measure
 from cleanpipe.recipes.recipe_file import load
 from cleanpipe.run import Work, all_steps

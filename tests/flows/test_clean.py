@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import polars as pl
 import pytest
 from conftest import digests
 
@@ -103,6 +104,20 @@ def test_the_flow_is_quiet(flow):
     assert "Traceback" not in done.stderr
     assert "ERROR" not in done.stderr
     assert len(done.stderr.splitlines()) < 25  # a line or two a step
+
+
+def test_prefect_and_the_terminal_learn_no_text(flow):
+    """Of a hundred written documents nothing stands in Prefect's files, or was said."""
+    folder, done = flow
+    part = next((folder / "out" / "data").rglob("*.parquet"))
+    texts = [text for text in pl.read_parquet(part)["text"].head(100) if len(text) > 60]
+    assert len(texts) > 50
+    kept = [path.read_bytes() for path in (folder / "home").rglob("*") if path.is_file()]
+    assert sum(map(len, kept)) > 100_000, "Prefect's database is not where it was"
+    for text in texts:
+        inner = text[20:60]
+        assert inner not in done.stdout + done.stderr
+        assert not any(inner.encode() in content for content in kept)
 
 
 def test_a_failed_gate_fails_the_flow(flow, sample_recipe):

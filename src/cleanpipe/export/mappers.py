@@ -159,7 +159,9 @@ def megatron_samples(
 ) -> pl.DataFrame:
     """The spans of samples of a GPTDataset, before its shuffle, that steps consumed."""
     document, sample, shuffle = (
-        np.load(cache.with_name(f"{cache.name}-{name}_index.npy"), mmap_mode="r")
+        np.load(
+            cache.with_name(f"{cache.name}-{name}_index.npy"), mmap_mode="r", allow_pickle=False
+        )
         for name in ("document", "sample", "shuffle")
     )
     if len(samples) and int(samples.max()) >= len(shuffle):
@@ -215,7 +217,10 @@ def olmo_core(
     """
     with indices.open("rb") as file:
         is_npy = file.read(6) == b"\x93NUMPY"
-    numbers = np.load(indices, mmap_mode="r") if is_npy else np.memmap(indices, np.uint32, "r")
+    if is_npy:
+        numbers = np.load(indices, mmap_mode="r", allow_pickle=False)
+    else:
+        numbers = np.memmap(indices, np.uint32, "r")
     per_step = batch_tokens // length
     whole = len(numbers) // per_step if steps is None else steps
     wanted = numbers[: whole * per_step]

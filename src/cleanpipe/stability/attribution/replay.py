@@ -9,11 +9,11 @@ together, and it is the meeting that is reported, not a bad document.
 
 import importlib
 import math
-import pickle
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -63,7 +63,7 @@ def own_model(path: Path) -> nn.Module:
         return Trainer.resume(state).model
     except (
         *(OSError, RuntimeError, KeyError, TypeError, ValueError),
-        pickle.UnpicklingError,
+        UnpicklingError,
     ) as error:
         raise InputError(
             f"{path} is no checkpoint of a cleanpipe probe ({type(error).__name__}): name the "

@@ -1,8 +1,11 @@
-"""Disks that are full or may not be written: said, and gone on from."""
+"""Disks that are full, files that cannot be opened, clocks that go back: said, and gone on from."""
 
 import contextlib
 import os
+import shlex
 import subprocess
+import sys
+import time
 
 import pytest
 from conftest import digests
@@ -65,3 +68,37 @@ def test_a_disk_that_may_not_be_written_is_said(recipe, small_disk):  # noqa: F8
     size(4096, "ro")
     with pytest.raises(OutputError, match=r"disk/out.* cannot be written: .*make it writable"):
         clean(recipe, folder / "out")
+
+
+def run_as(recipe, output, limits="true", **environment):  # noqa: F811
+    """The command line, in a shell that has changed its limits."""
+    words = [sys.executable, "-m", "cleanpipe", "run", recipe, "--output", output, "--workers", "1"]
+    command = ["bash", "-c", f"{limits}; exec {shlex.join(map(str, words))}"]
+    known = {**os.environ, **environment}
+    return subprocess.run(command, env=known, capture_output=True, text=True, check=False)
+
+
+def test_too_few_open_files_are_said(recipe, tmp_path):  # noqa: F811
+    """Where the system lets us open too little: exit code 5, the next move, nothing half there."""
+    done = run_as(recipe, tmp_path / "out", "ulimit -n 14")
+    assert done.returncode == 5, done.stderr
+    assert "ulimit -n" in done.stderr
+    assert current_manifest(tmp_path / "out") is None
+
+
+def test_nothing_hangs_on_clock_zone_locale_or_hash_seed(recipe, tmp_path, monkeypatch):  # noqa: F811
+    """Files of the future, a clock in the past, another zone and language: the same bytes."""
+    clean(recipe, tmp_path / "calm")
+    known = {"TZ": "Asia/Kathmandu", "LC_ALL": "C", "PYTHONHASHSEED": "17", "PYTHONUTF8": "0"}
+    done = run_as(recipe, tmp_path / "there", **known)
+    assert done.returncode == 0, done.stderr
+    assert digests(tmp_path / "there") == digests(tmp_path / "calm")
+    source = recipe.parent / "in.jsonl"
+    before = source.stat()
+    os.utime(source, (4e9, 4e9))
+    monkeypatch.setattr(time, "time", lambda: 1.0)
+    try:
+        clean(recipe, tmp_path / "past")
+    finally:
+        os.utime(source, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert digests(tmp_path / "past") == digests(tmp_path / "calm")

@@ -1,5 +1,6 @@
 """The verbs of the command line. Results go to standard output, all else to standard error."""
 
+import errno
 import signal
 import sys
 import tempfile
@@ -11,7 +12,7 @@ import orjson
 from cyclopts import App, Parameter
 from rich.console import Console
 
-from cleanpipe.errors import CleanpipeError, RecipeError
+from cleanpipe.errors import CleanpipeError, OutputError, RecipeError
 
 app = App(
     name="cleanpipe",
@@ -351,8 +352,12 @@ def main() -> None:
         people.print("cleanpipe: stopped; run again to go on where it was")
         code = 128 + (signal.SIGTERM if isinstance(stop, _TerminatedError) else signal.SIGINT)
     except Exception as error:  # noqa: BLE001 - whatever it is, users get a line, not a page
-        _report_fault(error)
-        code = CleanpipeError.exit_code
+        if isinstance(error, OSError) and error.errno in {errno.EMFILE, errno.ENFILE}:
+            people.print("cleanpipe: no more files can be opened: run again after ulimit -n 256")
+            code = OutputError.exit_code
+        else:
+            _report_fault(error)
+            code = CleanpipeError.exit_code
     sys.exit(code if isinstance(code, int) else 0)
 
 

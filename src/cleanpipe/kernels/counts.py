@@ -119,6 +119,10 @@ STOP_WORDS = np.array(
 )
 
 
+SYMBOL_BIT = np.uint64(1 << 63)
+ONE, SIX_BITS = np.uint64(1), np.uint64(63)
+
+
 @njit(cache=True, nogil=True)
 def count_text(
     data: Bytes,
@@ -127,20 +131,25 @@ def count_text(
     row: Counts,
     hashes: Hashes,
     words: Hashes,
+    folded_at: Numbers,
+    folds: Hashes,
     ends: Numbers,
     breaks: Places,
     chars_at: Numbers,
 ) -> Any:
     """Count one text into `row`, and leave its tokens and newlines for the measures of repetition.
 
-    `hashes` gets the exact hash of each token, `words` the folded hash of each word (of each symbol
-    if there is no word), `ends` the characters in all tokens before each token and after the last,
-    `breaks` the place of each newline and `chars_at` the characters before it. Returns how many
-    tokens, words and newlines these are, and the place of the stripped text and of its end, in
-    bytes, and the characters before both.
+    `hashes` gets the exact hash of each token, but for SYMBOL_BIT, which says that it is no word;
+    `words` the folded hash of each word (of each symbol if there is no word), `folded_at` and
+    `folds` the tokens whose folded hash is another one than the exact, and that hash, `ends` the
+    characters in all tokens before each token and after the last, `breaks` the place of each
+    newline and `chars_at` the characters before it. Returns how many tokens, words, folded tokens
+    and newlines these are, and the place of the stripped text and of its end, in bytes, and the
+    characters before both.
     """
     first, last, first_char, last_char = start, start, 0, 0
     tokens, word_count, newlines, extra, line_token, ellipsis_token = 0, 0, 0, 0, 0, -1
+    folded = 0
     token_chars, word_chars, max_word, alpha, digits, uppers, puncts = 0, 0, 0, 0, 0, 0, 0
     hash_signs, ellipses, bullet_lines, ellipsis_lines, replacements, controls = 0, 0, 0, 0, 0, 0
     sentences = 0
@@ -184,12 +193,15 @@ def count_text(
             written_alpha += open_ == 2
             open_, marks, between, address, after_word = 0, 0, NOTHING, False, False
         extra += end - i - chars
-        hashes[tokens] = exact
         ends[tokens] = token_chars
         token_chars += chars
         if symbol < 0:
+            hashes[tokens] = exact & ~SYMBOL_BIT
             words[word_count] = fold
             word_count += 1
+            folded_at[folded] = tokens
+            folds[folded] = fold & ~SYMBOL_BIT
+            folded += fold != exact
             word_chars += chars
             max_word = max(max_word, chars)
             if between != NOTHING:
@@ -212,6 +224,7 @@ def count_text(
             uppers += n_uppers
             puncts += apostrophes
         else:
+            hashes[tokens] = exact | SYMBOL_BIT
             after_word = False
             if open_ == 0:
                 mark = leading(symbol, chars)
@@ -282,7 +295,7 @@ def count_text(
     row[Count.CONTROL_CHARS] = controls
     row[Count.NEWLINES] = newlines
     row[Count.LINE_CHARS] = chars - newlines
-    return tokens, word_count or tokens, newlines, first, last, first_char, last_char
+    return tokens, word_count or tokens, folded, newlines, first, last, first_char, last_char
 
 
 @njit(cache=True, nogil=True)
@@ -301,8 +314,8 @@ def closes(data: Bytes, i: Any, stop: Any) -> Any:
 def non_ascii(data: Bytes, start: Any, stop: Any) -> int:
     """The code points from U+0080 on: each has one byte from 0xC0 on."""
     count = 0
-    for byte in data[start:stop]:
-        count += byte >= 0xC0
+    for i in range(np.uint64(start), np.uint64(stop)):
+        count += data[i] >= 0xC0
     return count
 
 
@@ -311,10 +324,10 @@ def stop_words(hashes: Hashes, distinct: Any) -> int:
     """How many stop words are among the first `distinct` hashes, which differ from each other."""
     sieve = np.uint64(0)
     for stop_word in STOP_WORDS:
-        sieve |= np.uint64(1) << (stop_word & np.uint64(63))
+        sieve |= ONE << (stop_word & SIX_BITS)
     found = 0
     for i in range(distinct):
-        if (sieve >> (hashes[i] & np.uint64(63))) & np.uint64(1):
+        if (sieve >> (hashes[i] & SIX_BITS)) & ONE:
             for stop_word in STOP_WORDS:
-                found += hashes[i] == stop_word
+                found += hashes[i] == stop_word & ~SYMBOL_BIT
     return found

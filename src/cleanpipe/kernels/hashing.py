@@ -54,6 +54,50 @@ def _bit_length(_typing_context: Any, number: Any) -> Any:
 bit_length: Any = intrinsic(_bit_length)
 
 
+def _zeros_below(_typing_context: Any, number: Any) -> Any:
+    """The binary zeros below the lowest one of an u64; 64 of 0."""
+
+    def code(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
+
+    return (types.uint64(types.uint64), code) if number == types.uint64 else None
+
+
+zeros_below: Any = intrinsic(_zeros_below)
+
+
+def _ones(_typing_context: Any, number: Any) -> Any:
+    """How many binary digits of an u64 are ones."""
+
+    def code(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.ctpop(arguments[0])
+
+    return (types.int64(types.uint64), code) if number == types.uint64 else None
+
+
+ones: Any = intrinsic(_ones)
+
+
+def _address(_typing_context: Any, array: Any) -> Any:
+    """Where an array's first element lies; it is read as the array, and nothing is checked.
+
+    An array that is handed from function to function has its references counted, twice 7 ns a call
+    where the compiler cannot prove that they cancel: more than most tokens cost otherwise. An
+    address has none. The array must stay alive, and be contiguous.
+    """
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kind = signature.args[0]
+        return context.make_array(kind)(context, builder, arguments[0]).data
+
+    if isinstance(array, types.Array) and array.layout == "C":
+        return types.CPointer(array.dtype)(array), code  # type: ignore[no-untyped-call]
+    return None
+
+
+address: Any = intrinsic(_address)
+
+
 @njit(cache=True, nogil=True)
 def mum(a: Any, b: Any) -> Any:
     """Both halves of the 128-bit product of a and b, folded by xor."""
@@ -102,7 +146,7 @@ def word_at(data: Bytes, i: Any) -> Any:
 
 
 @njit(cache=True, nogil=True)
-def _part(data: Bytes, start: int, stop: int) -> Any:
+def few_bytes(data: Bytes, start: Any, stop: Any) -> Any:
     """At most eight bytes as a number, the first one lowest."""
     word = np.uint64(0)
     for i in range(stop - 1, start - 1, -1):
@@ -141,7 +185,7 @@ def hash_text(data: Bytes, start: Any, stop: Any, keys: Hashes) -> Any:
             first = word_at(data, start)
             second = word_at(data, stop - 8)
         else:
-            first = _part(data, start, stop)
+            first = few_bytes(data, start, stop)
     length = np.uint64(stop - start)
     lo = mum(first ^ keys[2], second ^ lo)
     hi = mum(first ^ hi, second ^ keys[3])

@@ -13,8 +13,8 @@ import numpy.typing as npt
 from numba import njit
 
 from cleanpipe.kernels.counts import Count, Counts
-from cleanpipe.kernels.hashing import Bytes, bit_length
-from cleanpipe.kernels.logs import LOG_BITS, TABLE_SIZE, WEIGHTS, weight
+from cleanpipe.kernels.hashing import Bytes, bit_length, word_at, zeros_below
+from cleanpipe.kernels.logs import LOG_BITS, weight
 
 Cells = npt.NDArray[np.uint16]
 Tallies = npt.NDArray[np.int32]
@@ -56,12 +56,18 @@ def tally_bytes(data: Bytes, start: Any, stop: Any, four: Tallies) -> None:
     four[:] = 0
     i = np.uint64(start)
     end = np.uint64(stop)
-    while i + np.uint64(4) <= end:
-        four[np.uint64(data[i])] += 1
-        four[np.uint64(256) + np.uint64(data[i + np.uint64(1)])] += 1
-        four[np.uint64(512) + np.uint64(data[i + np.uint64(2)])] += 1
-        four[np.uint64(768) + np.uint64(data[i + np.uint64(3)])] += 1
-        i += np.uint64(4)
+    byte = np.uint64(255)
+    while i + np.uint64(8) <= end:
+        word = word_at(data, i)
+        four[word & byte] += 1
+        four[np.uint64(256) + (word >> np.uint64(8) & byte)] += 1
+        four[np.uint64(512) + (word >> np.uint64(16) & byte)] += 1
+        four[np.uint64(768) + (word >> np.uint64(24) & byte)] += 1
+        four[word >> np.uint64(32) & byte] += 1
+        four[np.uint64(256) + (word >> np.uint64(40) & byte)] += 1
+        four[np.uint64(512) + (word >> np.uint64(48) & byte)] += 1
+        four[np.uint64(768) + (word >> np.uint64(56))] += 1
+        i += np.uint64(8)
     while i < end:
         four[np.uint64(data[i])] += 1
         i += np.uint64(1)
@@ -69,11 +75,25 @@ def tally_bytes(data: Bytes, start: Any, stop: Any, four: Tallies) -> None:
         four[k] += four[k + 256] + four[k + 512] + four[k + 768]
 
 
+@njit(cache=True, nogil=True, forceinline=True)
+def equal_until(data: Bytes, end: Any, distance: Any, stop: Any) -> Any:
+    """How far from `end` on the bytes equal those `distance` before; eight at once."""
+    while end + np.uint64(8) <= stop:
+        differ = word_at(data, end) ^ word_at(data, end - distance)
+        if differ:
+            return end + (zeros_below(differ) >> np.uint64(3))
+        end += np.uint64(8)
+    while end < stop and data[end] == data[end - distance]:
+        end += np.uint64(1)
+    return end
+
+
 @njit(cache=True, nogil=True)
 def matches(data: Bytes, first: Any, last: Any, places: Cells, distances: Tallies) -> Any:
     """(matches, bytes in them, extra bits of their lengths and distances) of one window.
 
-    `places` holds where, counted from one, four bytes with a hash were seen last; 0 is nowhere.
+    `places` holds where four bytes with a hash were seen last. Nowhere is 0, the first place: its
+    four bytes are compared in vain, for others with their hash would have found it anyway.
     `distances` gets how many matches have a distance of that many binary digits.
     """
     start = np.uint64(first)
@@ -90,20 +110,17 @@ def matches(data: Bytes, first: Any, last: Any, places: Cells, distances: Tallie
     dense = start + np.uint64(DENSE)
     final = stop - np.uint64(LEAST)
     free = start  # nothing before belongs to a match to come
-    i = start
+    i = start + np.uint64(1)
     while i <= final:
         four = four_bytes(data, i)
         key = np.uint64(np.uint32(four * MULTIPLIER)) >> shift
-        place = np.uint64(places[key])
-        places[key] = i - start + np.uint64(1)
-        source = start + place - np.uint64(1)
-        if place == 0 or four_bytes(data, source) != four:
+        source = start + np.uint64(places[key])
+        places[key] = i - start
+        if four_bytes(data, source) != four:
             i += np.uint64(2) - np.uint64(i < dense)
             continue
         distance = i - source
-        end = i + np.uint64(LEAST)
-        while end < stop and data[end] == data[end - distance]:
-            end += np.uint64(1)
+        end = equal_until(data, i + np.uint64(LEAST), distance, stop)
         while (
             i > free
             and i - distance > start
@@ -128,18 +145,18 @@ def coded_bits(
 ) -> Any:
     """What one window costs, in units of 2^-24 bits; literals as if drawn from all its bytes."""
     spread = weight(size)
-    values, high, most = 0, 0, 0
+    values, high = 0, 0
     for value in range(256):
-        count = bytes_[value]
-        spread -= WEIGHTS[min(count, TABLE_SIZE - 1)]
-        values += count > 0
-        most = max(most, count)
-    if most >= TABLE_SIZE:
-        for value in range(256):
-            if bytes_[value] >= TABLE_SIZE:
-                spread += WEIGHTS[TABLE_SIZE - 1] - weight(bytes_[value])
+        values += bytes_[value] > 0
     for value in range(144, 256):
         high += bytes_[value]  # one bit more in DEFLATE's fixed code
+    left = values
+    value = 0
+    while left:
+        count = bytes_[np.uint64(value)]
+        left -= count > 0
+        spread -= weight(count)
+        value += 1
     literals = size - matched
     coded = literals * spread // size
     coded += weight(literals + found) - weight(literals) - weight(found)

@@ -12,13 +12,21 @@ import numpy as np
 from numba import njit
 
 from cleanpipe.kernels.counts import Count, Counts, Numbers, Places
-from cleanpipe.kernels.hashing import Bytes, Hashes, hash_text
+from cleanpipe.kernels.hashing import Bytes, Hashes, bit_length, hash_text
 from cleanpipe.kernels.lines import is_blank
 
 LONGEST_NGRAM = 10
-SEEN = np.uint64(1 << 63)  # beside a count
+SEEN = 1 << 30  # beside a count
 FIBONACCI = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio
+MARKS = 8  # bytes a pair: then few pairs share a mark by chance
+FAST = 1 << 14  # bytes: beyond half of the first-level cache two a pair must do
 ONE = np.uint64(1)  # numba makes a float of a signed and an unsigned number
+
+
+@njit(cache=True, nogil=True, forceinline=True)
+def table_size(entries: Any) -> Any:
+    """The power of two, 4 at least, of which that many keys fill two thirds at most."""
+    return 1 << max(bit_length(np.uint64((3 * entries - 1) >> 1)), 2) if entries > 0 else 4
 
 
 @njit(cache=True, nogil=True)
@@ -28,9 +36,7 @@ def empty_table(table: Hashes, entries: Any) -> Any:
     Two numbers a place stand side by side, in one line of the processor's cache: the key, and what
     is known of it, which is never zero.
     """
-    size = 4
-    while 2 * size < 3 * entries:
-        size *= 2
+    size = table_size(entries)
     table[: 2 * size] = 0
     return np.uint64(size - 1)
 
@@ -39,28 +45,48 @@ def empty_table(table: Hashes, entries: Any) -> Any:
 def find(table: Hashes, mask: Any, key: Any, place: Any) -> Any:
     """The place of the key in the table, or the empty one to put it in; from `place` on."""
     place &= mask
-    while table[place + place + ONE] and table[place + place] != key:
+    while (table[place + place + ONE] != 0) & (table[place + place] != key):
         place = (place + ONE) & mask
     return place
 
 
+@njit(cache=True, nogil=True, forceinline=True)
+def find_number(slots: Numbers, mask: Any, key: Any, hashes: Hashes) -> Any:
+    """The slot of the key's number, counted from one, or the empty one to put it in.
+
+    hashes[number - 1] is the key: four bytes a slot keep more of a text in a fast cache. Whether a
+    slot is empty is no branch of its own: nobody foresees which tokens are new.
+    """
+    place = key & mask
+    while True:
+        number = np.uint64(slots[place])
+        taken = np.uint64(number != 0)
+        if not taken & np.uint64(hashes[number - taken] != key):
+            return place
+        place = (place + ONE) & mask
+
+
 @njit(cache=True, nogil=True)
-def number_tokens(hashes: Hashes, tokens: Any, table: Hashes, ids: Numbers, times: Numbers) -> Any:
+def number_tokens(
+    hashes: Hashes, tokens: Any, more: Any, slots: Numbers, ids: Numbers, times: Numbers
+) -> Any:
     """Number the tokens in the order of their first places, into `ids`; how many differ.
 
-    `times` says how often each number occurs. The hashes are overwritten by the distinct ones.
+    `times` says how often each number occurs. The hashes are overwritten by the distinct ones. The
+    slots are left with room for so many `more` keys.
     """
-    mask = empty_table(table, tokens)
+    size = table_size(tokens + more)
+    slots[:size] = 0
+    mask = np.uint64(size - 1)
     times[:tokens] = 0
     distinct = np.uint64(0)
-    for i in range(tokens):
+    for i in range(np.uint64(tokens)):
         key = hashes[i]
-        place = find(table, mask, key, key)
-        known = table[place + place + ONE]
+        place = find_number(slots, mask, key, hashes)
+        known = np.uint64(slots[place])
         distinct += np.uint64(known == 0)
-        number = known or distinct  # no branch: nobody foresees which tokens are new
-        table[place + place] = key
-        table[place + place + ONE] = number
+        number = known or distinct
+        slots[place] = number
         number -= ONE
         hashes[number] = key
         times[number] += 1
@@ -74,8 +100,9 @@ def repeated_ngrams(
     tokens: Any,
     ends: Numbers,
     times: Numbers,
+    distinct: Any,
     row: Counts,
-    table: Hashes,
+    slots: Numbers,
     at: Numbers,
     numbers: Numbers,
     keys: Hashes,
@@ -87,26 +114,22 @@ def repeated_ngrams(
     only at these. A pair of their numbers is the n-gram, so that none is taken for another.
     `at` and `numbers` hold the places of those that repeat, in order, and their numbers.
     """
-    found = 0
-    for i in range(tokens):
-        at[found] = i
-        numbers[found] = ids[i]
-        found += times[ids[i]] > 1
+    pairs = pair_tokens(ids, tokens, times, distinct, at, keys, marks)
     for n in range(2, LONGEST_NGRAM + 1):
-        candidates = pair_up(found, table, at, numbers, keys, marks)
-        most = ONE
+        number_tokens(keys, pairs, 0, slots, numbers, times)
+        most = 1
         chars = 0
         free = 0
-        found = 0
-        for k in range(candidates):
-            number = numbers[k]
-            known = table[2 * number + 1]
-            if known == ONE:
+        found = np.uint64(0)
+        for k in range(np.uint64(pairs)):
+            number = np.uint64(numbers[k])
+            known = times[number]
+            if known == 1:
                 continue
             place = at[k]
             at[found] = place
             numbers[found] = number
-            found += 1
+            found += ONE
             if n < 5:
                 if known > most:
                     most = known
@@ -116,38 +139,54 @@ def repeated_ngrams(
                     chars += ends[place + n] - ends[place]
                     free = place + n
                 else:
-                    table[2 * number + 1] = known | SEEN
+                    times[number] = known | SEEN
         if n < 5:
             row[Count.TOP_2GRAM_CHARS + n - 2] = chars * np.int64(most)
         else:
             row[Count.DUP_5GRAM_CHARS + n - 5] = chars
-        if found < 2:
+        if found < np.uint64(2):
             return
+        pairs = pair_up(found, at, numbers, keys)
 
 
 @njit(cache=True, nogil=True)
-def pair_up(
-    found: Any, table: Hashes, at: Numbers, numbers: Numbers, keys: Hashes, marks: Bytes
+def pair_tokens(
+    ids: Numbers,
+    tokens: Any,
+    times: Numbers,
+    distinct: Any,
+    at: Numbers,
+    keys: Hashes,
+    marks: Bytes,
 ) -> Any:
-    """Make of the `found` (n-1)-grams those n-grams that may repeat, in place; how many they are.
+    """Put those pairs of tokens that may repeat into `keys`, their places into `at`; how many.
 
-    An n-gram's new number is its place in the table, which holds how often each occurs. Most occur
-    once and never reach the table: `marks`, one byte a hash, fits in a faster cache, and counts to
-    two without a branch.
+    Most pairs occur once. They are told by `marks`, one byte a hash, in a fast cache, which count
+    to two without a branch.
     """
+    if tokens < 2:
+        return 0
+    once = 0
+    for k in range(distinct):
+        once += times[k] == 1
     size = 4
-    while size < 2 * found:
+    while size < MARKS * (tokens - once) and (size < FAST or size < 2 * (tokens - once)):
         size *= 2
     marks[:size] = 0
     mask = np.uint64(size - 1)
     pairs = np.uint64(0)
-    for k in range(np.uint64(max(found, 1) - 1)):
-        start = at[k]
-        together = np.uint64(at[k + ONE] == start + 1)
-        key = np.uint64(numbers[k]) << np.uint64(32) | np.uint64(numbers[k + ONE])
-        mark = spread(key) & mask
-        marks[mark] += together & np.uint64(marks[mark] < 2)
-        at[pairs] = start
+    before = np.uint64(ids[0])
+    repeats = times[before] > 1
+    for i in range(np.uint64(1), np.uint64(tokens)):
+        number = np.uint64(ids[i])
+        key = spread(before << np.uint64(32) | number)
+        together = np.uint64(repeats)
+        repeats = times[number] > 1
+        together &= np.uint64(repeats)
+        before = number
+        count = marks[key & mask]
+        marks[key & mask] = count + (together & np.uint64(count < 2))
+        at[pairs] = i - ONE
         keys[pairs] = key
         pairs += together
     candidates = np.uint64(0)
@@ -155,20 +194,26 @@ def pair_up(
         key = keys[k]
         at[candidates] = at[k]
         keys[candidates] = key
-        candidates += np.uint64(marks[spread(key) & mask] > 1)
-    mask = empty_table(table, candidates)
-    for k in range(candidates):
-        key = keys[k]
-        place = find(table, mask, key, spread(key))
-        table[place + place] = key
-        table[place + place + ONE] += ONE
-        numbers[k] = place
+        candidates += np.uint64(marks[key & mask] > 1)
     return np.int64(candidates)
+
+
+@njit(cache=True, nogil=True)
+def pair_up(found: Any, at: Numbers, numbers: Numbers, keys: Hashes) -> Any:
+    """Pair the `found` (n-1)-grams that stand one place apart, in place; how many n-grams."""
+    pairs = np.uint64(0)
+    for k in range(found - ONE):
+        start = at[k]
+        together = np.uint64(at[k + ONE] == start + 1)
+        keys[pairs] = spread(np.uint64(numbers[k]) << np.uint64(32) | np.uint64(numbers[k + ONE]))
+        at[pairs] = start
+        pairs += together
+    return np.int64(pairs)
 
 
 @njit(cache=True, nogil=True, forceinline=True)
 def spread(key: Any) -> Any:
-    """A hash of two small numbers side by side."""
+    """A hash of two small numbers side by side; no other two have it: each step can be undone."""
     key = (key ^ (key >> np.uint64(29))) * FIBONACCI
     return key ^ (key >> np.uint64(32))
 

@@ -8,14 +8,22 @@ from numba import njit
 
 from cleanpipe.kernels.blobs import hex_digits, unbroken
 from cleanpipe.kernels.counts import Count, Counts, Places, count_text, stop_words
-from cleanpipe.kernels.diversity import entropy
-from cleanpipe.kernels.hashing import Bytes, Hashes, text_keys
+from cleanpipe.kernels.diversity import word_variety
+from cleanpipe.kernels.hashing import Bytes, Hashes, address, text_keys
 from cleanpipe.kernels.lines import line_shapes
 from cleanpipe.kernels.lz import TABLE_BITS, WINDOW_DIGITS, compress
 from cleanpipe.kernels.minhash import place_keys, signature
 from cleanpipe.kernels.ngram_sample import NGRAM, sample_ngrams
-from cleanpipe.kernels.repetition import cut, number_tokens, repeated_ngrams, repeated_pieces
-from cleanpipe.kernels.stability import COMPARED, repeats, window_entropy, window_period
+from cleanpipe.kernels.repetition import FAST, cut, number_tokens, repeated_ngrams, repeated_pieces
+from cleanpipe.kernels.stability import (
+    BEFORE,
+    BEYOND,
+    COMPARED,
+    repeats,
+    room_for_ids,
+    window_entropy,
+    window_period,
+)
 from cleanpipe.kernels.tokens import PUBLIC_INIT, PUBLIC_MULTIPLIER
 from cleanpipe.kernels.traces import traces
 
@@ -113,20 +121,26 @@ def scan(
         raise ValueError("a text has 2 GiB or more: split it into documents")
     # A token and a newline need a byte each. Pages that no text touches cost nothing.
     room = longest + 1
-    hashes = np.empty(room, np.uint64)
+    hashes = np.empty(2 * room, np.uint64)  # of tokens, and of words folded that are none of them
     words = np.empty(room, np.uint64)
+    folded_at = np.empty(room, np.int32)
+    folds = np.empty(room, np.uint64)
+    together = np.empty(2 * room, np.int32)
     ends = np.empty(room, np.int32)
     breaks = np.empty(room, np.int64)
     chars_at = np.empty(room, np.int32)
-    ids = np.empty(room, np.int32)
+    padded = room_for_ids(room)
+    ids = padded[BEFORE:]
+    slots = np.empty(5 * room + 4, np.int32)
     times = np.empty(room, np.int32)
     at = np.empty(room, np.int32)
-    numbers = np.empty(room, np.int32)
+    numbers = np.empty(room + BEYOND, np.int32)
     begins = np.empty(room, np.int64)
     stops = np.empty(room, np.int64)
     table = np.empty(6 * room + 8, np.uint64)
-    marks = np.empty(4 * room, np.uint8)
+    marks = np.empty(max(4 * room, FAST), np.uint8)
     keys = text_keys(LINE_KEY)
+    text = address(data)
     places = np.empty(1 << TABLE_BITS, np.uint16)
     tallies = np.empty(4 * 256, np.int32)
     distances = np.empty(WINDOW_DIGITS, np.int32)
@@ -134,8 +148,8 @@ def scan(
         start = offsets[i]
         stop = offsets[i + 1]
         row = counts[i]
-        tokens, word_count, newlines, begin, end, begin_char, end_char = count_text(
-            data, start, stop, row, hashes, words, ends, breaks, chars_at
+        tokens, word_count, folded, newlines, begin, end, begin_char, end_char = count_text(
+            text, start, stop, row, hashes, words, folded_at, folds, ends, breaks, chars_at
         )
         if len(a):
             signature(words, word_count, ngram, a, b, signatures[i])
@@ -145,29 +159,39 @@ def scan(
         whole = (start, stop, 0, row[Count.CHARS])
         pieces = cut(breaks, chars_at, newlines, 1, whole, begins, stops, at)
         row[Count.LINE_PIECES] = pieces
-        line_shapes(data, pieces, begins, stops, at, row)
+        line_shapes(text, pieces, begins, stops, at, row)
         row[Count.DUP_LINES], row[Count.DUP_LINE_CHARS], row[Count.DUP_FULL_LINE_CHARS] = (
-            repeated_pieces(data, pieces, begins, stops, at, table, keys)
+            repeated_pieces(text, pieces, begins, stops, at, table, keys)
         )
         stripped = (begin, end, begin_char, end_char)
         pieces = cut(breaks, chars_at, newlines, 2, stripped, begins, stops, at)
         row[Count.PARAGRAPHS] = pieces if tokens else 0
         row[Count.DUP_PARAS], row[Count.DUP_PARA_CHARS], _ = repeated_pieces(
-            data, pieces, begins, stops, at, table, keys
+            text, pieces, begins, stops, at, table, keys
         )
 
-        traces(data, start, stop, row)
-        compress(data, start, stop, places, tallies, distances, row)
-        distinct = number_tokens(words, row[Count.WORDS], table, ids, times)
-        row[Count.DISTINCT_WORDS] = distinct
-        row[Count.UNIGRAM_ENTROPY] = entropy(times, distinct, row[Count.WORDS])
-        row[Count.UNBROKEN_RUN], row[Count.BASE64_CHARS] = unbroken(data, start, stop)
-        row[Count.HEX_DIGITS] = hex_digits(data, start, stop)
+        traces(text, start, stop, row)
+        compress(text, start, stop, places, tallies, distances, row)
+        row[Count.UNBROKEN_RUN], row[Count.BASE64_CHARS] = unbroken(text, start, stop)
+        row[Count.HEX_DIGITS] = hex_digits(text, start, stop)
 
-        distinct = number_tokens(hashes, tokens, table, ids, times)
+        distinct = number_tokens(hashes, tokens, folded, slots, ids, times)
+        row[Count.DISTINCT_WORDS], row[Count.UNIGRAM_ENTROPY] = word_variety(
+            hashes,
+            tokens,
+            distinct,
+            row[Count.WORDS],
+            ids,
+            times,
+            folded_at,
+            folds,
+            folded,
+            slots,
+            together,
+        )
         row[Count.STOP_WORDS] = stop_words(hashes, distinct)
-        repeated_ngrams(ids, tokens, ends, times, row, table, at, numbers, hashes, marks)
-        repeats(ids, tokens, numbers, row)
+        repeated_ngrams(ids, tokens, ends, times, distinct, row, slots, at, numbers, hashes, marks)
+        repeats(padded, tokens, numbers, row)
         window_period(numbers, tokens, hashes, row)
         window_entropy(ids, tokens, distinct, times, row)
     return counts, signatures, (ngrams_at, ngrams[:sampled])

@@ -7,7 +7,14 @@ from numba import njit
 from cleanpipe.kernels.counts import Counts, Places
 from cleanpipe.kernels.hashing import fmix64
 from cleanpipe.kernels.repetition import number_tokens
-from cleanpipe.kernels.stability import repeats, window_entropy, window_period
+from cleanpipe.kernels.stability import (
+    BEFORE,
+    BEYOND,
+    repeats,
+    room_for_ids,
+    window_entropy,
+    window_period,
+)
 
 
 @njit(cache=True, nogil=True)
@@ -26,16 +33,17 @@ def measure_ids(places: Places, ids: npt.NDArray[np.uint32], counts: Counts) -> 
     for i in range(len(counts)):
         room = max(room, places[i + 1] - places[i])
     hashes = np.empty(room, np.uint64)
-    numbers = np.empty(room, np.int32)
+    padded = room_for_ids(room)
+    numbers = padded[BEFORE:]
     times = np.empty(room, np.int32)
-    repeated = np.empty(room, np.int32)
-    table = np.empty(6 * room + 8, np.uint64)
+    repeated = np.empty(room + BEYOND, np.int32)
+    slots = np.empty(3 * room + 4, np.int32)
     for i in range(len(counts)):
         start = places[i]
         tokens = places[i + 1] - start
         for k in range(tokens):
             hashes[k] = fmix64(np.uint64(ids[start + k]))
-        distinct = number_tokens(hashes, tokens, table, numbers, times)
-        repeats(numbers, tokens, repeated, counts[i])
+        distinct = number_tokens(hashes, tokens, 0, slots, numbers, times)
+        repeats(padded, tokens, repeated, counts[i])
         window_period(repeated, tokens, hashes, counts[i])
         window_entropy(numbers, tokens, distinct, times, counts[i])

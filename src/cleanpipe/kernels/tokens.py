@@ -16,9 +16,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
 
-from cleanpipe.kernels.hashing import Bytes, Hashes, fmix64
+from cleanpipe.kernels.hashing import Bytes, Hashes, few_bytes, fmix64, ones, word_at, zeros_below
 from cleanpipe.kernels.unicode import (
     DIGIT,
     IN_WORD,
@@ -36,26 +39,25 @@ PUBLIC_INIT = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio
 PUBLIC_MULTIPLIER = np.uint64(0xD6E8FEB86659FD93)  # odd, from P. Evensen's mixers
 
 APOSTROPHE = 0x27
+SOLO_LETTER = SOLO | LETTER  # without case
 CURLY_APOSTROPHE = 0x2019
 
 
-def _ascii_words() -> npt.NDArray[np.uint64]:
-    """One entry a byte: bit 63 if it stands in words, bit 31 if upper case, bit 0 if a digit.
-
-    Entries are added along a word: its digits and its upper-case letters come out at once.
-    """
-    table = np.zeros(256, np.uint64)
-    for byte in b"abcdefghijklmnopqrstuvwxyz":
-        table[byte] = 1 << 63
-        table[byte - 32] = 1 << 63 | 1 << 31
-    for byte in b"0123456789":
-        table[byte] = 1 << 63 | 1
-    return table
+ONE, THREE, EIGHT = np.uint64(1), np.uint64(3), np.uint64(8)
+EVERY = np.uint64(0x0101010101010101)  # times a byte: that byte eight times
+LOW_BITS = np.uint64(0x7F) * EVERY
+TOP_BITS = np.uint64(0x80) * EVERY
+BLANKS = np.uint64(0x20) * EVERY
+LAST_BITS = np.array([(1 << 8 * size) - 1 for size in range(9)], np.uint64)
+"""By size: the bits of a word's first bytes."""
 
 
-ASCII_WORDS = _ascii_words()
-WORD_BIT = np.uint64(1 << 63)
-COUNT_BITS = np.uint64((1 << 31) - 1)
+def _ascii_symbols() -> npt.NDArray[np.bool_]:
+    """Which bytes are ASCII characters that stand in no word."""
+    return np.array([byte < 128 and not chr(byte).isalnum() for byte in range(256)])
+
+
+ASCII_SYMBOLS = _ascii_symbols()
 
 
 def hash_word(word: str) -> np.uint64:
@@ -73,42 +75,106 @@ def hash_word(word: str) -> np.uint64:
 
 
 @njit(cache=True, nogil=True, forceinline=True)
+def eight_bytes(data: Bytes, place: Any, end: Any) -> Any:
+    """Eight bytes, the first one lowest; zeros for what would be beyond the text's end."""
+    if place + EIGHT <= end:
+        return word_at(data, place)
+    return few_bytes(data, np.int64(place), np.int64(end))
+
+
+@njit(cache=True, nogil=True, forceinline=True)
+def at_least(word: Any, least: Any) -> Any:
+    """The highest bit of each byte, below 128, that is not below `least`."""
+    return word + np.uint64(0x80 - least) * EVERY
+
+
+@njit(cache=True, nogil=True, forceinline=True)
+def kinds_of_eight(word: Any) -> Any:
+    """The highest bits of the bytes that are ASCII capitals, digits, and neither letter nor digit.
+
+    Of what stands behind the first of the last kind, nothing is said about the others.
+    """
+    low = word & LOW_BITS
+    small = low | BLANKS
+    letters = at_least(small, 0x61) & ~at_least(small, 0x7B)
+    numerals = at_least(low, 0x30) & ~at_least(low, 0x3A)
+    others = (~(letters | numerals) | word) & TOP_BITS
+    return letters & ~(low << np.uint64(2)) & TOP_BITS, numerals & TOP_BITS, others
+
+
+def _hash_on_code(_typing_context: Any, h: Any, word: Any, size: Any, multiplier: Any) -> Any:
+    """The hash after the first `size` of eight bytes, the first one lowest.
+
+    The hashes after each of the eight are written to the stack, and the one meant is read: no
+    branch asks which it is, and it does not wait for those behind it.
+    """
+
+    def code(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        number = ir.IntType(64)
+        after, eight, how_many, factor = arguments
+        known = cgutils.alloca_once(builder, number, 9)  # type: ignore[no-untyped-call]
+        builder.store(after, known)
+        for k in range(8):
+            byte = builder.and_(
+                builder.lshr(eight, ir.Constant(number, 8 * k)), ir.Constant(number, 0xFF)
+            )
+            after = builder.mul(builder.xor(after, byte), factor)
+            builder.store(after, builder.gep(known, [ir.Constant(number, k + 1)]))
+        return builder.load(builder.gep(known, [how_many]))
+
+    numbers = (h, word, size, multiplier)
+    return types.uint64(*(types.uint64 for _ in numbers)), code
+
+
+hash_on: Any = intrinsic(_hash_on_code)
+
+
+@njit(cache=True, nogil=True, forceinline=True)
 def read_token(data: Bytes, start: Any, stop: Any, init: Any, multiplier: Any) -> Any:
     """The token at `start`, which is no space.
 
     (end, exact hash, folded hash, characters, symbol, letters, digits, upper-case letters,
     apostrophes); `symbol` is the code point of a symbol, and -1 for a word.
     """
-    exact = init
-    seen = np.uint64(0)
+    exact = fold = init
     place = np.uint64(start)  # unsigned: numba then tests for no negative index
     end = np.uint64(stop)
-    while place < end:
-        byte = data[place]
-        entry = ASCII_WORDS[byte]
-        if entry < WORD_BIT:
-            break
-        seen += entry
-        exact = (exact ^ np.uint64(byte)) * multiplier
-        place += np.uint64(1)
-    i = np.int64(place)
-    chars = i - start
-    if chars == 0 and data[i] < 0x80:
-        symbol = data[i]
-        while place < end and data[place] == symbol:
-            exact = (exact ^ np.uint64(symbol)) * multiplier
-            place += np.uint64(1)
+    byte = data[place]
+    if byte < 0x80 and ASCII_SYMBOLS[byte]:
+        while place < end and data[place] == byte:
+            exact = (exact ^ np.uint64(byte)) * multiplier
+            place += ONE
         exact = fmix64(exact)
         i = np.int64(place)
-        return i, exact, exact, i - start, np.int64(symbol), 0, 0, 0, 0
-    uppers = np.int64((seen >> np.uint64(31)) & COUNT_BITS)
-    fold = exact
-    if uppers:
-        fold = init
-        for k in range(start, i):
-            upper = (ASCII_WORDS[data[k]] >> np.uint64(26)) & np.uint64(32)  # A becomes a
-            fold = (fold ^ (np.uint64(data[k]) ^ upper)) * multiplier
-    digits = np.int64(seen & COUNT_BITS)
+        return i, exact, exact, i - start, np.int64(byte), 0, 0, 0, 0
+    if byte >= 0x80:
+        cp, size = decode(data, start)
+        if flags_of(cp) & SOLO_LETTER == SOLO_LETTER:
+            i = start + size
+            plain = i >= stop or data[i] < 0x80 or 0xE4 <= data[i] <= 0xE9  # U+4000 to U+9FFF
+            if plain or flags_of(decode(data, i)[0]) & MARK == 0:
+                exact = fmix64((init ^ np.uint64(cp)) * multiplier)
+                return i, exact, exact, 1, -1, 1, 0, 0, 0
+        return _read_on(data, start, start, stop, multiplier, init, init, 0, 0, 0)
+    digits, uppers = 0, 0
+    while True:
+        word = eight_bytes(data, place, end)
+        capitals, numerals, others = kinds_of_eight(word)
+        size = zeros_below(others) >> THREE
+        inside = LAST_BITS[size]
+        capitals &= inside
+        digits += ones(numerals & inside)
+        if capitals or uppers:
+            uppers += ones(capitals)
+            fold = hash_on(fold, word | capitals >> np.uint64(2), size, multiplier)
+            exact = hash_on(exact, word, size, multiplier)
+        else:
+            fold = exact = hash_on(exact, word, size, multiplier)
+        place += size
+        if size < EIGHT:
+            break
+    i = np.int64(place)
+    chars = i - start
     letters = chars - digits
     if chars > 0 and (i == stop or (data[i] < 0x80 and data[i] != APOSTROPHE)):
         exact = fmix64(exact)

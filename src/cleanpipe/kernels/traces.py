@@ -17,6 +17,7 @@ from cleanpipe.kernels.unicode import LETTER, UPPER, decode, flags_of
 BRACKET, FILLER, MISREAD = 1, 2, 4
 LOREM_IPSUM = np.frombuffer(b"lorem ipsum", np.uint8)
 LEAD = 0xC3  # the first byte, in UTF-8, of a character that a leading byte was read as
+LEAST_READ = 0xC2  # what a continuation byte was read as begins with one of C2 C5 C6 CB E2
 OPEN_BRACKET = 0x7B
 
 # The characters of Windows-1252 that its bytes 0x80 to 0x9F stand for; five of them are undefined.
@@ -62,8 +63,7 @@ def hints(data: Bytes, start: Any, stop: Any) -> Any:
             & np.uint8((third | 32) == 0x69)
             & np.uint8((data[i + np.uint64(3)] | 32) == 0x70)
         ) << np.uint8(1)
-        # what a continuation byte was read as begins with one of C2 C5 C6 CB E2
-        found |= (np.uint8(first == LEAD) & np.uint8(third >= 0xC2)) << np.uint8(2)
+        found |= (np.uint8(first == LEAD) & np.uint8(third >= LEAST_READ)) << np.uint8(2)
     for i in range(max(stop - 3, start), stop):
         found |= np.uint8(data[i] == OPEN_BRACKET)
     return found
@@ -75,8 +75,8 @@ def traces(data: Bytes, start: Any, stop: Any, row: Counts) -> None:
     found = hints(data, start, stop)
     if found & BRACKET:
         brackets = 0
-        for byte in data[start:stop]:
-            brackets += byte == OPEN_BRACKET
+        for i in range(np.uint64(start), np.uint64(stop)):
+            brackets += data[i] == OPEN_BRACKET
         row[Count.CURLY_BRACKETS] = brackets
     if found & FILLER:
         row[Count.LOREM_IPSUM] = fillers(data, start, stop)
@@ -100,19 +100,22 @@ def fillers(data: Bytes, start: Any, stop: Any) -> int:
 def misread(data: Bytes, start: Any, stop: Any) -> int:
     """How many characters of UTF-8 were read as Windows-1252; they do not overlap."""
     count = 0
-    before = 0  # the classes of the character before
+    after = start  # of the last one: what follows it stands after nothing
     i = start
-    while i < stop:
-        if data[i] == LEAD:
+    while i + 2 < stop:
+        if data[i] == LEAD and data[i + 2] >= LEAST_READ:
+            before = 0
+            if i > after:
+                k = i - 1
+                while data[k] & 0xC0 == 0x80:
+                    k -= 1
+                before = flags_of(decode(data, k)[0])
             end = misread_character(data, i, stop, before)
             if end:
                 count += 1
-                i = end
-                before = 0
+                i = after = end
                 continue
-        cp, size = decode(data, i)
-        before = flags_of(cp)
-        i += size
+        i += 1
     return count
 
 

@@ -32,12 +32,34 @@ TITAN = (
     "[titan] 2025-01-01 - root - INFO - \x1b[31mstep: {n:2}  \x1b[32mloss: {loss:7.4f}  "
     "\x1b[38;2;180;60;0mgrad_norm: {norm:7.4f}  \x1b[38;2;54;234;195mmemory:  0.9GiB(1.00%)\n"
 )
+NANOTRON = (
+    "01/17/2024 13:47:27 [INFO|DP=0|PP=0|TP=0|ip-26-0-160-225]: iteration: {n} / 1000 | "
+    "consumed_tokens: 634K | elapsed_time_per_iteration_ms: 45 | tokens_per_sec: 14.2K | "
+    "tokens_per_sec_per_gpu: 1.78K | global_batch_size: 20 | lm_loss: {loss} | lr: 1e-05 | "
+    "model_tflops_per_gpu: 0.00869 | hardware_tflops_per_gpu: 0.00869 | grad_norm: {norm} | "
+    "cuda_memory_allocated: 75.2M\n"
+)
+NEMO = (
+    "Training epoch 0, iteration {n}/149 | lr: 3e-05 | consumed_samples: 121 | global_batch_size: "
+    "1 | global_step: {n} | grad_norm: {norm} | reduced_train_loss: {loss} | train_step_timing in "
+    "s: 0.03146 | val_loss: 4.106\n"
+)
+NEMO_BAR = (
+    "\rEpoch 0: :   3%|▎         | {n}/301500 [1:42:42<55:37:46, v_num=0-56, "
+    "reduced_train_loss={loss:.3f}, global_step=9e+3, consumed_samples=6.3e+5, "
+    "train_step_timing in s=0.615, val_loss=7.040]"
+)
+BRIDGE = MEGATRON + (
+    "Step Time : 14.26s GPU utilization: 58.2TFLOP/s/GPU\n"  # Megatron-Bridge's, between
+)
 FORMS = {
     "build-nanogpt": "step {n:5d} | loss: {loss:.6f} | lr 1.0e-04 | norm: {norm:.4f} | dt: 4ms\n",
     "llm.c": "s:{n} trl:{loss:.4f} lr:0.000100 norm:{norm:.2f}\n",
     "modded-nanogpt": "step:{n}/100 train_loss:{loss:.4f} train_time:221ms step_avg:nanms\n",
     "nanogpt": "iter {n}: loss {loss:.4f}, time 91.20ms, mfu 3.10%\n",
-    "megatron": MEGATRON,
+    "megatron": BRIDGE,
+    "nanotron": NANOTRON,
+    "nemo": NEMO,
     "composer": COMPOSER,
     "olmo": OLMO,
     "torchtitan": TITAN,
@@ -68,6 +90,29 @@ def test_a_log_is_recognized_and_read(form, packed, tmp_path):
     np.testing.assert_array_equal(log.steps["loss"].to_numpy(), LOSSES)
     assert log.steps["grad_norm"].to_list() == [None if form in NO_NORM else 0.25] * 4
     assert "not_finite" in {note.kind for note in log.notes}
+
+
+def test_nemo_1_tells_its_steps_in_a_progress_bar(tmp_path):
+    """The bar's counter is the step: global_step=9e+3 is nine steps in a thousand's place."""
+    text = "".join(NEMO_BAR.format(n=9000 + n, loss=loss) for n, loss in enumerate(LOSSES))
+    text = text.replace("=nan,", "=nan.0,")  # as Lightning pads it
+    [log] = read(written(tmp_path / "out.txt", PROSE + text + "\n"))
+    assert log.form == "nemo"
+    assert log.steps["step"].to_list() == [9000, 9001, 9002, 9003]
+    np.testing.assert_array_equal(log.steps["loss"].to_numpy(), LOSSES)
+
+
+def test_letters_of_nanotron_are_thousands(tmp_path):
+    """A gradient norm of 12.3K is 12,300; a loss of two digits has a resolution of a hundredth."""
+    text = "".join(
+        NANOTRON.format(n=n, loss=loss, norm=norm)
+        for n, (loss, norm) in enumerate([(2.38, "1.25"), (2.35, "12.3K"), (2.51, "1.5M")], 1)
+    )
+    [log] = read(written(tmp_path / "out.txt", text))
+    assert log.steps["grad_norm"].to_list() == [1.25, 12_300, 1_500_000]
+    assert log.steps["loss"].to_list() == [2.38, 2.35, 2.51]
+    assert log.resolution["loss"] == 0.01
+    assert "rounded" in {note.kind for note in log.notes}
 
 
 def test_a_trainer_state_with_nan_and_evaluations(tmp_path):

@@ -154,9 +154,9 @@ def spikes(
 ) -> int:
     """Find events in training LOGS, and what several logs have in common.
 
-    A log is recognized by what is in it: Megatron, llm.c, nanoGPT, modded-nanogpt, OLMo,
-    torchtitan, Composer, a trainer_state.json, Lightning's or W&B's CSV, JSON lines, or (a folder
-    of) TensorBoard event files.
+    A log is recognized by what is in it: Megatron, NeMo, nanotron, llm.c, nanoGPT, modded-nanogpt,
+    OLMo, torchtitan, Composer, a trainer_state.json, Lightning's or W&B's CSV, JSON lines, or (a
+    folder of) TensorBoard event files.
 
     Parameters
     ----------

@@ -12,6 +12,9 @@ import polars as pl
 from cleanpipe.stability.logs.log import SCHEMA, Note
 
 NUMBER = r"([-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|[nN][aA][nN]|[iI][nN][fF](?:inity)?))"
+ROUNDED = r"([-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?[KMGTP]?|[nN][aA][nN]|[iI][nN][fF](?:inity)?))"
+"""A number as nanotron prints it: three digits, and a letter for thousands, millions and so on."""
+LETTERS = {letter: f"e{3 * power}" for power, letter in enumerate("KMGTP", 1)}
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 RANK_ZERO = Note(
     "rank_zero",
@@ -32,6 +35,8 @@ class Lines:
     below: bool = False
     """Whether a step's values stand on the lines below it."""
     notes: tuple[Note, ...] = field(default=())
+    letters: bool = False
+    """Whether numbers end in a letter for thousands and so on."""
 
 
 FORMS = (
@@ -66,6 +71,41 @@ FORMS = (
         notes=(RANK_ZERO,),
     ),
     Lines("nanogpt", r"^iter (\d+): loss ", {"loss": rf": loss {NUMBER}"}, notes=(RANK_ZERO,)),
+    Lines(
+        "nemo",  # 2: its MegatronProgressPrinter
+        r"^Training epoch \d+, iteration \d+/\d+ \|.* global_step: (\d+)",
+        {
+            "loss": rf"\| reduced_train_loss: {NUMBER}",
+            "lr": rf"\| lr: {NUMBER}",
+            "grad_norm": rf"\| grad_norm: {NUMBER}",
+        },
+    ),
+    Lines(
+        "nemo",  # 1: a progress bar, whose global_step has three digits only, unlike its counter
+        r"\s(\d+)/\d+ \[.*\breduced_train_loss=",
+        {
+            "loss": rf"\breduced_train_loss={NUMBER}",
+            "lr": rf"\blr={NUMBER}",
+            "grad_norm": rf"\bgrad_norm={NUMBER}",
+        },
+    ),
+    Lines(
+        "nanotron",
+        r"\biteration: (\d+) / \d+ \|",
+        {
+            "loss": rf"\| (?:lm_)?loss: {ROUNDED}",
+            "lr": rf"\| lr: {ROUNDED}",
+            "grad_norm": rf"\| grad_norm: {ROUNDED}",
+        },
+        notes=(
+            Note(
+                "rounded",
+                "nanotron's lines have three digits: what moves the loss by less does not show, "
+                "nor does most of its noise (its TensorBoard or W&B log has all digits)",
+            ),
+        ),
+        letters=True,
+    ),
     Lines(
         "megatron",
         r"iteration\s+(\d+)/\s*\d+ \|",
@@ -145,7 +185,7 @@ def _rows(lines: pl.Series, form: Lines, last: int | None = None) -> pl.DataFram
     """Rows of some lines; `last` is the step that stands above them."""
     line = pl.col("line")
     columns = [
-        line.str.extract(form.fields[name]).str.replace_all(",", "").cast(kind, strict=False)
+        _plain(line.str.extract(form.fields[name]), form.letters).cast(kind, strict=False)
         if name in form.fields
         else pl.lit(None, kind)
         for name, kind in SCHEMA.items()
@@ -167,3 +207,9 @@ def _rows(lines: pl.Series, form: Lines, last: int | None = None) -> pl.DataFram
         .filter(pl.col("step").is_not_null() & values)
         .collect()
     )
+
+
+def _plain(number: pl.Expr, letters: bool) -> pl.Expr:
+    """A number as digits that a cast understands."""
+    plain = number.str.replace_all(",", "")
+    return plain.str.replace_many(LETTERS) if letters else plain

@@ -31,7 +31,8 @@ AVERAGED = {"huggingface", "megatron"}
 """Forms whose loss is a mean over the rows' interval, while the norm is that of one step."""
 EXPECTED = (
     "expected a log of Megatron, NeMo, nanotron, llm.c, nanoGPT, modded-nanogpt, OLMo, torchtitan "
-    "or Composer, a trainer_state.json, TensorBoard event files, or CSV or JSON lines with a step and a loss"
+    "or Composer, a trainer_state.json, TensorBoard event files, or CSV or JSON lines with a step "
+    "and a loss"
 )
 
 

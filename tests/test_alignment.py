@@ -13,6 +13,7 @@ from cleanpipe.errors import InputError
 from cleanpipe.export import mappers, step_log
 from cleanpipe.export.exposure import digest, digests, exposure, steps_of
 from cleanpipe.stability.attribution.alignment import by_digest, by_losses, difficulty
+from cleanpipe.stability.attribution.batches import Batches
 from cleanpipe.training.callback import StepLog
 
 STEPS = 1_500
@@ -99,12 +100,13 @@ def test_digests_verify_or_refuse(trained):
     """All steps that both know must agree; nothing in common proves nothing."""
     export, order, _ = trained
     foretold = digests(export, steps_of(order, range(50)), 64)
-    known = {step: foretold[step] for step in range(10, 40)}
+    known = foretold.filter(pl.col("step").is_between(10, 39))
     assert by_digest(known, foretold).verified
-    wrong = by_digest({**known, 20: 1}, foretold)
+    other = pl.when(pl.col("step") == 20).then(pl.col("digest") ^ 1).otherwise("digest")
+    wrong = by_digest(known.with_columns(digest=other), foretold)
     assert not wrong.verified
     assert "1 of 30 steps differ, the first at step 20" in wrong.said
-    assert not by_digest({99: 1}, foretold).verified
+    assert not by_digest(known.with_columns(pl.col("step") + 99), foretold).verified
 
 
 def test_a_step_log_tells_documents_and_digests(trained, tmp_path):
@@ -130,16 +132,59 @@ def test_a_step_log_tells_documents_and_digests(trained, tmp_path):
         with path.open("ab") as file:
             file.write(b'{"step": 6, "dig')
     found = step_log.read(export, paths)
-    assert found.digests == digests(export, order, 32)
+    assert found.digests.equals(digests(export, order, 32))
     assert exposure(export, found.spans).equals(exposure(export, order))
     assert len(found.notes) == 4
     with StepLog(paths[1]) as log:  # takes the line that was cut off away
         log.step(6)
     with pytest.raises(InputError, match="step 6"):
         step_log.read(export, paths)
-    (tmp_path / "odd.jsonl").write_text('{"loss": 3}\n')
-    with pytest.raises(InputError, match=r"odd\.jsonl:1"):
-        step_log.read(export, [tmp_path / "odd.jsonl"])
+    for odd in (
+        b'{"loss": 3}',
+        b'{"step": 1, "digest": "no"}',
+        b'{"step": "1", "digest": "0a"}',
+        b"3",
+    ):
+        (tmp_path / "odd.jsonl").write_bytes(b'{"step": 7, "digest": "0a"}\n' + odd + b"\n")
+        with pytest.raises(InputError, match=r"odd\.jsonl:2 is no line"):
+            step_log.read(export, [tmp_path / "odd.jsonl"])
+
+
+def test_blocks_of_a_step_log_change_nothing(trained, tmp_path, monkeypatch):
+    """Spans, digests and notes are the same however few lines are read at a time."""
+    export, order, _ = trained
+    with StepLog(tmp_path / "steps.jsonl") as log:
+        for step in [*range(40), *range(30, 60)]:
+            starts = order.filter(step=step)["start"].to_numpy()
+            log.batch(starts[:, None] + np.arange(8), starts=starts)
+            log.step(step)
+    whole = step_log.read(export, [tmp_path / "steps.jsonl"])
+    monkeypatch.setattr(step_log, "BLOCK", 300)
+    pieces = step_log.read(export, [tmp_path / "steps.jsonl"])
+    assert whole.digests.equals(pieces.digests)
+    assert whole.spans.equals(pieces.spans)
+    assert (
+        whole.notes
+        == pieces.notes
+        == [f"{tmp_path}/steps.jsonl has 10 steps twice: the later line counts"]
+    )
+    assert whole.digests["step"].to_list() == list(range(60))
+
+
+def test_batches_of_spans_are_the_exposure_table(trained):
+    """Sizes, totals and rows of any steps, without the table of all of them."""
+    export, order, _ = trained
+    table = exposure(export, order)
+    lean, whole = (
+        Batches.of_spans(export, order.sample(fraction=1, shuffle=True, seed=1)),
+        Batches.whole(table),
+    )
+    assert lean.sizes.equals(whole.sizes)
+    assert lean.totals.sort("id").equals(whole.totals.sort("id"))
+    steps = np.array([7, 3, 3, 1199, 5000])
+    assert lean.of(steps).equals(whole.of(steps).select(lean.of(steps).columns))
+    with pytest.raises(InputError, match="another export"):
+        Batches.of_spans(export, order.with_columns(pl.col("start") + 10**9))
 
 
 def test_a_table_of_ones_own_is_read(trained, tmp_path):

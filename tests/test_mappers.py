@@ -276,8 +276,8 @@ def test_digests_tell_batches_apart(tmp_path):
     table = mappers.llmc(export, sequences=4, length=32, steps=20, rule="python")
     found = digests(export, table, 32)
     tokens = read(export, table)
-    assert len(set(found.values())) == 20
-    for step, value in found.items():
+    assert found["digest"].n_unique() == 20
+    for step, value in found.rows():
         rows = tokens[step].reshape(-1, 32).astype(int)
         assert value == digest(rows[::-1])
         rows[0, 0] += 1

@@ -202,7 +202,7 @@ def spikes(
 def attribute(
     *,
     log: Path,
-    order: Path,
+    order: tuple[Path, ...],
     run: Path,
     export: Path | None = None,
     twin: tuple[Path, ...] = (),
@@ -226,7 +226,8 @@ def attribute(
         The training log.
     order
         What stood in each step's batch: a step log (cleanpipe.training.callback), or a table
-        with step, start, length and file (.parquet, .csv, .jsonl).
+        with step, start, length and file (.parquet, .csv, .jsonl). One a rank, where there are
+        several.
     run
         The output folder whose corpus was exported, or a run's folder.
     export
@@ -260,20 +261,23 @@ def attribute(
     from cleanpipe.stability.spikes.events import Bounds  # noqa: PLC0415
 
     bounds = Bounds(loss, grad_norm, since)
+    twins = tuple(events_of(one_log(path), bounds, kind) for path in twin)
     known = one_log(log)
-    exposure, proof, notes = trained_order.read(
-        order, trained_order.export_of(order, export), known.steps
+    events = events_of(known, bounds, kind)  # before the order, for the sake of memory
+    first, *ranks = order
+    batches, proof, notes = trained_order.read(
+        first, trained_order.export_of(first, export), known.steps, ranks
     )
     for note in (*(note.text for note in known.notes), *notes):
         people.print(note, markup=False)
     with Progress(people) as progress:
         answer = answered(
-            events_of(known, bounds, kind),
+            events,
             known.steps,
-            (exposure, proof),
+            (batches, proof),
             Run.load(run),
             Question(feature=feature, measures=measure, seed=seed),
-            twins=tuple(events_of(one_log(path), bounds, kind) for path in twin),
+            twins=twins,
             tell=progress.tell,
         )
     if json:

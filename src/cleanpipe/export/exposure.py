@@ -39,6 +39,8 @@ Places = npt.NDArray[np.int64]
 SPANS = {"step": pl.Int64, "file": pl.Int32, "start": pl.Int64, "length": pl.Int64}
 EXPOSURE = {"step": pl.Int64, "document": pl.Int64, "id": pl.String, "tokens": pl.Int64}
 DATASET = "datasets"
+CHUNK = 1 << 20
+"""Tokens that are gathered at a time."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ def exposure(export: Export, spans: pl.DataFrame) -> pl.DataFrame:
 
     Errors: InputError for a span that goes beyond its file.
     """
-    start, stop = _among_all(export, spans)
+    start, stop = among_all(export, spans)
     used = np.flatnonzero(stop > start)
     start, stop = start[used], stop[used]
     first = np.searchsorted(export.bounds, start, side="right") - 1
@@ -123,8 +125,11 @@ def exposure(export: Export, spans: pl.DataFrame) -> pl.DataFrame:
     return ordered.with_columns(ids).select(list(EXPOSURE)).cast(EXPOSURE)  # type: ignore[arg-type]
 
 
-def _among_all(export: Export, spans: pl.DataFrame) -> tuple[Places, Places]:
-    """Where spans begin and end among all tokens."""
+def among_all(export: Export, spans: pl.DataFrame) -> tuple[Places, Places]:
+    """Where spans begin and end among all tokens.
+
+    Errors: InputError for a span that goes beyond its file.
+    """
     file, start, length = (spans[name].to_numpy() for name in ("file", "start", "length"))
     files = len(export.first) - 1
     inside = (file >= 0) & (file < files) & (start >= 0) & (length >= 0)
@@ -157,22 +162,46 @@ def digest(sequences: npt.ArrayLike) -> int:
     return sum(xxhash.xxh3_64_intdigest(row.tobytes()) for row in np.atleast_2d(rows)) % (1 << 64)
 
 
-def digests(export: Export, spans: pl.DataFrame, length: int) -> dict[int, int]:
+def digests(export: Export, spans: pl.DataFrame, length: int) -> pl.DataFrame:
     """The digest that each step's batch must have had, of sequences of `length` tokens.
 
-    Errors: InputError for spans beyond a file, or that are not whole sequences.
+    Columns step (ascending) and digest (u64). Errors: InputError for spans beyond a file, or that
+    are not whole sequences.
     """
-    _among_all(export, spans)
-    files: dict[int, npt.NDArray[Any]] = {}
-    found: dict[int, int] = {}
-    for step, file, start, count in spans.iter_rows():
-        if count % length:
-            raise InputError(f"step {step}: {count} tokens are not whole sequences of {length}")
-        if file not in files:
-            files[file] = export.tokens(file)
-        rows = files[file][start : start + count].reshape(-1, length)
-        found[step] = (found.get(step, 0) + digest(rows)) % (1 << 64)
-    return found
+    among_all(export, spans)
+    step, file, start, count = (spans[name].to_numpy() for name in SPANS)
+    odd = np.flatnonzero(count % length)
+    if len(odd):
+        wrong = f"step {step[odd[0]]}: {count[odd[0]]} tokens"
+        raise InputError(f"{wrong} are not whole sequences of {length}")
+    own = np.zeros(len(step), np.uint64)
+    for number in np.unique(file).tolist():
+        ids = np.asarray(export.tokens(number))
+        for some in _about(np.flatnonzero((file == number) & (count > 0)), count):
+            own[some] = _hashed(ids, start[some], count[some] // length, length)
+    ordered = np.argsort(step, kind="stable")
+    first = np.flatnonzero(np.diff(step[ordered], prepend=step[ordered[:1]] - 1))
+    summed = np.add.reduceat(own[ordered], first) if len(first) else own
+    return pl.DataFrame({"step": step[ordered][first], "digest": summed})
+
+
+def _about(chosen: Places, count: Places) -> list[Places]:
+    """The chosen spans in groups of about CHUNK tokens."""
+    group = np.cumsum(count[chosen]) // CHUNK
+    return np.split(chosen, np.flatnonzero(np.diff(group)) + 1) if len(chosen) else []
+
+
+def _hashed(ids: npt.NDArray[Any], start: Places, pieces: Places, length: int) -> Any:
+    """The digest of each span: `pieces` sequences from `start` on."""
+    ends = np.cumsum(pieces)
+    ramp = np.arange(ends[-1]) - np.repeat(ends - pieces, pieces)
+    at = np.repeat(start, pieces) + ramp * length
+    rows = ids[at[:, None] + np.arange(length)].astype("<i4")
+    held, width = memoryview(rows).cast("B"), 4 * length
+    hashes = (
+        xxhash.xxh3_64_intdigest(held[low : low + width]) for low in range(0, len(held), width)
+    )
+    return np.add.reduceat(np.fromiter(hashes, np.uint64, len(rows)), ends - pieces)
 
 
 def steps_of(spans: pl.DataFrame, steps: npt.ArrayLike) -> pl.DataFrame:

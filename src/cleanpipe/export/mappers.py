@@ -263,8 +263,15 @@ def rows(
     """
     counts = [len(some) for some in documents]
     flat = np.array([row for some in documents for row in some], np.int64)
-    if len(flat) and not 0 <= int(flat.min()) <= int(flat.max()) < len(export.ids):
-        raise InputError(f"rows {flat.min()} to {flat.max()} are not all in {export.folder}")
-    length = np.diff(export.bounds)[flat]
+    return whole(export, np.repeat(np.asarray(steps, np.int64), counts), flat, longest)
+
+
+def whole(export: Export, step: Places, document: Places, longest: Any) -> pl.DataFrame:
+    """The spans of whole documents; `longest` is one number, or one a document, or None."""
+    if len(document) and not 0 <= int(document.min()) <= int(document.max()) < len(export.ids):
+        raise InputError(
+            f"rows {document.min()} to {document.max()} are not all in {export.folder}"
+        )
+    length = np.diff(export.bounds)[document]
     cut = length if longest is None else np.minimum(length, longest)
-    return spans(np.repeat(np.asarray(steps, np.int64), counts), 0, export.bounds[flat], cut)
+    return spans(step, 0, export.bounds[document], cut)

@@ -51,20 +51,24 @@ class Proof:
     """The lag of the largest correlation: the log says at step t + lag what was foretold for t."""
 
 
-def by_digest(recorded: dict[int, int], foretold: dict[int, int]) -> Proof:
-    """Compare the digests of a step log with those of an order, for the steps that both know."""
-    shared = sorted(recorded.keys() & foretold.keys())
-    wrong = [step for step in shared if recorded[step] != foretold[step]]
-    if not shared:
+def by_digest(recorded: pl.DataFrame, foretold: pl.DataFrame) -> Proof:
+    """Compare the digests of a step log with those of an order, for the steps that both know.
+
+    Both have step and digest.
+    """
+    shared = recorded.join(foretold, on="step", suffix="_foretold").sort("step")
+    wrong = shared.filter(pl.col("digest") != pl.col("digest_foretold"))["step"]
+    count = shared.height
+    if not count:
         return Proof(False, "none", "order not verified: log and order share no step", 0)
-    if wrong:
+    if len(wrong):
         said = (
-            f"order not verified: the digests of {len(wrong):,} of {len(shared):,} steps differ, "
+            f"order not verified: the digests of {len(wrong):,} of {count:,} steps differ, "
             f"the first at step {wrong[0]}"
         )
-        return Proof(False, "digest", said, len(shared))
-    said = f"order verified: the digests of all {len(shared):,} steps are those of the batches"
-    return Proof(True, "digest", said, len(shared))
+        return Proof(False, "digest", said, count)
+    said = f"order verified: the digests of all {count:,} steps are those of the batches"
+    return Proof(True, "digest", said, count)
 
 
 def difficulty(export: Export, spans: pl.DataFrame, *, seed: int = 0) -> tuple[Steps, Floats]:

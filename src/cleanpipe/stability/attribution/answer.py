@@ -17,6 +17,7 @@ from cleanpipe.stability.attribution.attribution import (
     TooFewEventsError,
     attribute,
 )
+from cleanpipe.stability.attribution.batches import Batches
 from cleanpipe.stability.attribution.naming import candidates
 from cleanpipe.stability.attribution.question import Question
 from cleanpipe.stability.attribution.remedy import measured, rules
@@ -63,7 +64,7 @@ def events_of(log: Log, bounds: Bounds, kinds: tuple[str, ...] = ()) -> pl.DataF
 def answered(
     events: pl.DataFrame,
     log: pl.DataFrame,
-    order: tuple[pl.DataFrame, Proof],
+    order: tuple[pl.DataFrame | Batches, Proof],
     run: Run,
     question: Question,
     *,

@@ -19,6 +19,7 @@ import polars as pl
 from cleanpipe.errors import RecipeError
 from cleanpipe.nearest import did_you_mean
 from cleanpipe.stability.attribution import nulls, permutation
+from cleanpipe.stability.attribution.batches import Batches, batches_of
 from cleanpipe.stability.attribution.exposed import exposed, known_documents, numeric
 from cleanpipe.stability.attribution.matching import Log, matched
 from cleanpipe.stability.attribution.permutation import LEVEL, Judged
@@ -42,8 +43,7 @@ class Attribution:
     """An answer: what was asked, and what is found."""
 
     log: Log
-    exposure: pl.DataFrame
-    """step, id, tokens."""
+    batches: Batches
     documents: pl.DataFrame
     """A row a document that was trained on, with its measures."""
     asked: Asked
@@ -97,21 +97,22 @@ class Attribution:
 def attribute(
     events: Steps,
     log: pl.DataFrame,
-    exposure: pl.DataFrame,
+    exposure: pl.DataFrame | Batches,
     measures: pl.DataFrame,
     question: Question,
     tell: Tell = lambda *_: None,
 ) -> Attribution:
     """Ask what the batches of events (steps) have in common.
 
-    `log` has step, and may have loss and lr; `exposure` step, id, tokens; `measures` id and
-    numbers. Errors: InputError where the three do not fit, or leave no room for controls;
-    RecipeError for an unknown measure or form, and for too few events (see `refusal`).
+    `log` has step, and may have loss and lr; `exposure` step, id, tokens, or is `Batches`;
+    `measures` id and numbers. Errors: InputError where the three do not fit, or leave no room for
+    controls; RecipeError for an unknown measure or form, and for too few events (see `refusal`).
     """
     names = _names(measures, question)
     _enough(len(np.unique(events)), question)
-    documents = known_documents(exposure, measures.select("id", *names))
-    read = Log.of(log, exposure)
+    batches = batches_of(exposure)
+    documents = known_documents(batches, measures.select("id", *names))
+    read = Log.of(log, batches)
     lags = (0,) if question.feature else question.lags
     sets = matched(read, events, lags, question.seed)
     _enough(len(sets.cases), question)
@@ -124,12 +125,12 @@ def attribute(
     noise = nulls.noise_measures(documents, chance)
     with_noise = documents.hstack(noise)
     names_too = [*names, *noise.columns]
-    numbers = exposed(exposure, with_noise, windows(every, question), names_too)
+    numbers = exposed(batches, with_noise, windows(every, question), names_too)
     asked = asked_of(numbers, question, sets, set(noise.columns))
     judged = permutation.judged(asked.values, question.seed)
     return Attribution(
         read,
-        exposure,
+        batches,
         documents,
         asked,
         judged,
@@ -137,7 +138,7 @@ def attribute(
         [
             nulls.shift_control(asked, others),
             nulls.noise_control(asked, noise.columns),
-            nulls.dealt_control(asked, exposure, documents, chance, tell),
+            nulls.dealt_control(asked, batches, documents, chance, tell),
         ],
     )
 

@@ -14,6 +14,7 @@ import polars as pl
 
 from cleanpipe.errors import InputError
 from cleanpipe.kernels import hashing
+from cleanpipe.stability.attribution.batches import Batches, batches_of
 
 Floats = npt.NDArray[np.float64]
 Steps = npt.NDArray[np.int64]
@@ -23,6 +24,7 @@ LEAST = 0.001
 """The share of a batch's tokens that a document must have to be the most extreme one of it."""
 UNKNOWN = 0.01
 """The share of tokens in documents without measures above which the order is not of this run."""
+STEPS_AT_ONCE = 1 << 14
 FORMS = ("largest", "share above", "smallest", "share below")
 
 
@@ -126,13 +128,13 @@ def numeric(measures: pl.DataFrame) -> list[str]:
     return [name for name, kind in kinds if kind.is_numeric() and name not in {"row", "shard"}]
 
 
-def known_documents(exposure: pl.DataFrame, measures: pl.DataFrame) -> pl.DataFrame:
+def known_documents(exposure: pl.DataFrame | Batches, measures: pl.DataFrame) -> pl.DataFrame:
     """The measures of documents that were trained on: a row an id, those twice there left out.
 
     Errors: InputError where more than a hundredth of the tokens stand in documents without
     measures: the order then is of another corpus.
     """
-    used = exposure.group_by("id").agg(pl.col("tokens").sum())
+    used = batches_of(exposure).totals.group_by("id").agg(pl.col("tokens").sum())
     once = measures.filter(pl.col("id").is_unique())
     found = used.join(once.select("id", *numeric(measures)), on="id", how="left", suffix="_of")
     lost = used.join(once, on="id", how="anti")
@@ -162,16 +164,18 @@ def cuts(documents: pl.DataFrame, names: list[str]) -> dict[str, tuple[float, fl
 
 
 def exposed(
-    exposure: pl.DataFrame, documents: pl.DataFrame, steps: Steps, names: list[str]
+    exposure: pl.DataFrame | Batches, documents: pl.DataFrame, steps: Steps, names: list[str]
 ) -> Exposed:
     """The numbers of these steps; those without documents are not in it.
 
-    `exposure` has step, id, tokens; `documents` an id a row, and the measures `names`.
+    `exposure` has step, id, tokens; `documents` an id a row, and the measures `names`. Steps go
+    through in parts: a row for each document of all of them, with all measures, would be too much.
     """
     bounds = cuts(documents, names)
-    wanted = exposure.filter(pl.col("step").is_in(pl.Series(np.unique(steps)).implode()))
-    joined = wanted.join(documents.select("id", *bounds), on="id", how="left")
-    joined = joined.with_columns(pl.col(name).cast(pl.Float64).fill_nan(None) for name in bounds)
+    measured = documents.select(
+        "id", *(pl.col(name).cast(pl.Float64).fill_nan(None) for name in bounds)
+    )
+    batches = batches_of(exposure)
     share = pl.col("tokens") / pl.col("tokens").sum().over("step")
     features: list[Feature] = []
     numbers: list[pl.Expr] = []
@@ -184,7 +188,16 @@ def exposed(
         numbers += [counted.min(), pl.col("share").filter(one < low).sum()]
     named = [number.alias(str(place)) for place, number in enumerate(numbers)]
     count = (pl.col("share") >= LEAST).sum().alias("documents")
-    table = joined.with_columns(share=share).group_by("step").agg(count, *named).sort("step")
+    asked = np.unique(steps)
+    table = pl.concat(
+        batches.of(asked[low : low + STEPS_AT_ONCE])
+        .join(measured, on="id", how="left")
+        .with_columns(share=share)
+        .group_by("step")
+        .agg(count, *named)
+        .sort("step")
+        for low in range(0, max(len(asked), 1), STEPS_AT_ONCE)
+    )
     counts = table["documents"].cast(pl.Float64).to_numpy()
     values = table.drop("step", "documents").cast(pl.Float64).fill_null(np.nan).to_numpy()
     spread = {

@@ -5,12 +5,14 @@ sets would make them vary together, and p-values too small. So a short log gives
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from cleanpipe.errors import InputError
+from cleanpipe.stability.attribution.batches import Batches, batches_of
 
 Floats = npt.NDArray[np.float64]
 Steps = npt.NDArray[np.int64]
@@ -27,7 +29,12 @@ TRAILING = 101
 """Steps of whose losses the median is a step's level."""
 LADDER = ((100, 1), (50, 1), (25, 2), (12, 3), (6, 3))
 """Steps that a control stays away from any event, and tenths of the losses it may be apart."""
+MOST_LOOKED_AT = 200_000
+"""Batches of a longer log that are looked at for controls, drawn by chance."""
 MOST_CANDIDATES = 20_000
+MOST_EVENTS = 200
+"""Events that are asked about, drawn by chance where there are more: each asks for 20 controls and
+for 199 places that it is shifted to, and more events tell hardly more."""
 GOOD = 10
 """Controls below which looking back less far is better: batches looked at then overlap less."""
 CROWDED = 0.1
@@ -66,29 +73,34 @@ class Log:
     """Of the batch, from the order; NaN where the order does not have it."""
 
     @classmethod
-    def of(cls, log: pl.DataFrame, exposure: pl.DataFrame) -> "Log":
+    def of(cls, log: pl.DataFrame, exposure: pl.DataFrame | Batches) -> "Log":
         """A log has step, and may have loss and lr; of a step that was repeated, the last counts.
 
         Errors: InputError if less than 99 of 100 steps of the log stand in the order.
         """
-        sizes = exposure.group_by("step").agg(batch=pl.col("tokens").sum())
-        table = log.unique("step", keep="last").join(sizes, on="step", how="left").sort("step")
-        known = table["batch"].is_not_null()
-        if known.sum() < 0.99 * table.height:
-            first = table["step"].filter(~known)[0]
+        table = log
+        if not (log["step"].diff().drop_nulls() > 0).all():
+            table = log.unique("step", keep="last").sort("step")
+        steps = table["step"].cast(pl.Int64).to_numpy()
+        own, sizes = (batches_of(exposure).sizes[name].to_numpy() for name in ("step", "batch"))
+        place = np.minimum(np.searchsorted(own, steps), len(own) - 1)
+        known = own[place] == steps if len(own) else np.zeros(len(steps), bool)
+        if known.sum() < 0.99 * len(steps):
+            first = steps[~known][0]
             raise InputError(
-                f"the order has {known.sum():,} of the log's {table.height:,} steps (no step "
+                f"the order has {known.sum():,} of the log's {len(steps):,} steps (no step "
                 f"{first}): it is not the order of this training, or its first step is another"
             )
+        tokens = np.where(known, sizes[place].astype(np.float64), np.nan)
 
         def column(name: str) -> Floats:
             if name not in table.columns:
                 return np.full(table.height, np.nan)
             return table[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
 
-        steps = table["step"].cast(pl.Int64).to_numpy()
-        return cls(steps, column("loss"), column("lr"), column("batch"))
+        return cls(steps, column("loss"), column("lr"), tokens)
 
+    @cached_property
     def levels(self) -> Floats:
         """Where the median of the losses before a step stands among all: 0 to 1, else NaN."""
         finite = pl.Series(self.loss).replace([np.inf, -np.inf], None).fill_nan(None)
@@ -96,14 +108,18 @@ class Log:
         found = (before.rank() / max(before.len() - before.null_count(), 1)).to_numpy()
         return np.asarray(found, np.float64)
 
+    @cached_property
+    def rateless(self) -> bool:
+        """Whether the log tells no learning rate at all."""
+        return bool(np.isnan(self.rate).all())
+
     def alike(
         self, one: npt.NDArray[np.int64], other: npt.NDArray[np.int64]
     ) -> npt.NDArray[np.bool_]:
         """(len(one), len(other)): whether rate and batch size are as good as the same."""
         with np.errstate(divide="ignore", invalid="ignore"):
-            rates = np.log(self.rate)
-        apart = np.abs(rates[one][:, None] - rates[other][None, :])
-        if np.isnan(self.rate).all():
+            apart = np.abs(np.log(self.rate[one])[:, None] - np.log(self.rate[other])[None, :])
+        if self.rateless:
             reach = NEARBY * (self.steps[-1] - self.steps[0])
             near = np.abs(self.steps[one][:, None] - self.steps[other][None, :]) <= reach
         else:
@@ -156,6 +172,10 @@ def _with_memory(log: Log, place: npt.NDArray[np.int64], memory: int, seed: int)
         "not in the order": int((alone & ~known).sum()),
     }
     asked = place[alone & known]
+    if len(asked) > MOST_EVENTS:
+        left_out["more than can be asked"] = len(asked) - MOST_EVENTS
+        drawn = np.random.default_rng([seed, 7]).choice(len(asked), MOST_EVENTS, replace=False)
+        asked = asked[np.sort(drawn)]
     nothing = np.zeros((len(asked), 0), np.int64)
     best = Matched(log.steps[asked], nothing, 0, 0, memory, left_out)
     for distance, tenths in LADDER:
@@ -178,17 +198,21 @@ def _drawn(
     """(cases, M): places of controls; in turns, so that all have as many as the poorest."""
     distance, tenths, memory = apart
     chance = np.random.default_rng([seed, distance])
-    after = np.searchsorted(events, log.steps)
-    far = np.full(len(log.steps), np.inf)
+    every = np.arange(len(log.steps))
+    if len(every) > MOST_LOOKED_AT:
+        every = np.sort(chance.choice(len(every), MOST_LOOKED_AT, replace=False, shuffle=False))
+    looked = log.steps[every]
+    after = np.searchsorted(events, looked)
+    far = np.full(len(looked), np.inf)
     for side in (after - 1, after):
         inside = (side >= 0) & (side < len(events))
-        away = np.abs(log.steps - events[np.clip(side, 0, len(events) - 1)])
+        away = np.abs(looked - events[np.clip(side, 0, len(events) - 1)])
         far = np.where(inside, np.minimum(far, away), far)
-    free = np.flatnonzero((far >= distance) & (log.steps - log.steps[0] >= memory))
+    free = every[(far >= distance) & (looked - log.steps[0] >= memory)]
     if len(free) > MOST_CANDIDATES:
         free = np.sort(chance.choice(free, MOST_CANDIDATES, replace=False))
     free = chance.permutation(free)
-    levels = log.levels()
+    levels = log.levels
     off = np.abs(levels[cases][:, None] - levels[free][None, :])
     fits = log.alike(cases, free) & ((off <= tenths / 10) | np.isnan(off))
     open_ = np.ones(len(free), np.bool_)

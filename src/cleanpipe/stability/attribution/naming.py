@@ -50,7 +50,7 @@ def candidates(found: Attribution, most: int = MOST) -> list[dict[str, Any]]:
     names = list(dict.fromkeys(found.asked.features[place].measure for place in chosen))
     steps = found.asked.sets.cases
     wanted = np.unique(steps[:, None] - np.arange(reach + 1))
-    near = found.exposure.filter(pl.col("step").is_in(pl.Series(wanted).implode()))
+    near = found.batches.of(wanted)
     near = near.with_columns(share=pl.col("tokens") / pl.col("tokens").sum().over("step"))
     near = near.join(found.documents.select("id", *names), on="id", how="left")
     answer = []

@@ -16,6 +16,7 @@ from scipy import stats
 
 from cleanpipe.errors import InputError
 from cleanpipe.stability.attribution import permutation
+from cleanpipe.stability.attribution.batches import Batches
 from cleanpipe.stability.attribution.exposed import exposed
 from cleanpipe.stability.attribution.matching import RATE, Log, Matched, matched
 from cleanpipe.stability.attribution.permutation import LEVEL
@@ -122,7 +123,7 @@ def noise_control(asked: Asked, noise: list[str]) -> dict[str, Any]:
 
 def dealt_control(
     asked: Asked,
-    exposure: pl.DataFrame,
+    batches: Batches,
     documents: pl.DataFrame,
     chance: np.random.Generator,
     tell: Tell,
@@ -130,7 +131,7 @@ def dealt_control(
     """The same batches and events, the documents' measures dealt again: another order."""
     names = list(dict.fromkeys(feature.measure for feature in asked.features))
     steps = windows([asked.sets.steps], asked.question)
-    own = exposure.filter(pl.col("step").is_in(pl.Series(steps).implode()))
+    own = Batches.whole(batches.of(steps))
     p = []
     for number in range(CONTROLS):
         dealt = documents.select(names)[chance.permutation(documents.height)]

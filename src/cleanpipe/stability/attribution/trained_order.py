@@ -1,5 +1,6 @@
 """The order of a training: from a step log or a table of places to documents, if it is proved."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,9 @@ import polars as pl
 
 from cleanpipe.errors import InputError
 from cleanpipe.export import step_log
-from cleanpipe.export.exposure import Export, digests, exposure
+from cleanpipe.export.exposure import Export, digests
 from cleanpipe.stability.attribution import alignment
+from cleanpipe.stability.attribution.batches import Batches
 
 
 def export_of(order: Path, folder: Path | None) -> Export:
@@ -24,18 +26,20 @@ def export_of(order: Path, folder: Path | None) -> Export:
 
 
 def read(
-    order: Path, export: Export, steps: pl.DataFrame
-) -> tuple[pl.DataFrame, alignment.Proof, list[str]]:
-    """(exposure, proof, notes): who stood in each step's batch, and whether that is proved.
+    order: Path, export: Export, steps: pl.DataFrame, ranks: Sequence[Path] = ()
+) -> tuple[Batches, alignment.Proof, list[str]]:
+    """(batches, proof, notes): who stood in each step's batch, and whether that is proved.
 
-    `steps` is the log, with step and loss. Errors: InputError for an order that is none.
+    `steps` is the log, with step and loss; `ranks` are the step logs of the other ranks. Errors:
+    InputError for an order that is none.
     """
-    if not order.is_file():
-        raise InputError(f"{order} is no file: expected a step log or a table of places")
-    recorded: dict[int, int] = {}
+    for path in (order, *ranks):
+        if not path.is_file():
+            raise InputError(f"{path} is no file: expected a step log or a table of places")
+    recorded: pl.DataFrame | None = None
     notes: list[str] = []
     if order.suffix == ".jsonl" and _has_digests(order):
-        known = step_log.read(export, [order])
+        known = step_log.read(export, [order, *ranks])
         recorded, notes = known.digests, known.notes
         if known.spans is None:
             raise InputError(
@@ -44,8 +48,8 @@ def read(
             )
         spans = known.spans
     else:
-        spans = step_log.read_table(order)
-    return exposure(export, spans), _proved(export, spans, recorded, steps), notes
+        spans = pl.concat([step_log.read_table(path) for path in (order, *ranks)])
+    return Batches.of_spans(export, spans), _proved(export, spans, recorded, steps), notes
 
 
 def _has_digests(order: Path) -> bool:
@@ -57,10 +61,10 @@ def _has_digests(order: Path) -> bool:
 
 
 def _proved(
-    export: Export, spans: pl.DataFrame, recorded: dict[int, int], steps: pl.DataFrame
+    export: Export, spans: pl.DataFrame, recorded: pl.DataFrame | None, steps: pl.DataFrame
 ) -> alignment.Proof:
     lengths = spans["length"].unique()
-    if recorded and len(lengths) == 1:
+    if recorded is not None and len(lengths) == 1:
         foretold = digests(export, spans, int(lengths[0]))
         return alignment.by_digest(recorded, foretold)
     own, bits = alignment.difficulty(export, spans)

@@ -146,7 +146,9 @@ def _log(rows: pl.DataFrame, name: str, form: str, notes: tuple[Note, ...]) -> L
     found.extend(_gaps(rows["step"].to_numpy(), interval))
     found.extend(_values(rows))
     resolution = {channel: resolution_of(rows[channel]) for channel in CHANNELS}
-    return Log(name, form, rows, resolution, interval, tuple(found))
+    empty = [one for one in SCHEMA if rows[one].null_count() == rows.height]
+    bare = rows.with_columns(pl.lit(None, SCHEMA[one]).alias(one) for one in empty)  # no memory
+    return Log(name, form, bare, resolution, interval, tuple(found))
 
 
 def _interval(steps: npt.NDArray[np.int64]) -> int:

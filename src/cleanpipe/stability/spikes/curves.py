@@ -36,14 +36,16 @@ def _picture(name: str, channel: Residual, found: Found, first: int, length: int
     def y(values: Floats) -> Floats:
         return np.clip(HEIGHT * (1 - (values - low) / (high - low)), 0, HEIGHT)
 
-    x = (channel.steps - first) / length * (WIDTH - 1)
-    columns = x.astype(np.int64)
-    starts = np.flatnonzero(np.diff(columns, prepend=-1))
-    usable = np.where(np.isfinite(level), level, channel.trend)
-    usable = np.nan_to_num(usable, nan=low)
+    edges = first + np.arange(WIDTH) / (WIDTH - 1) * length
+    starts = np.unique(np.searchsorted(channel.steps, np.ceil(edges).astype(np.int64)))
+    starts = np.union1d(starts[starts < len(level)], [0])
+    usable = level
+    if not np.isfinite(level).all():
+        usable = np.where(np.isfinite(level), level, channel.trend)
+        usable = np.nan_to_num(usable, nan=low)
     top = y(np.maximum.reduceat(usable, starts))
     bottom = y(np.minimum.reduceat(usable, starts))
-    places = columns[starts]
+    places = ((channel.steps[starts] - first) / length * (WIDTH - 1)).astype(np.int64)
     outline = [
         *zip(places, top - 0.5, strict=True),
         *zip(places[::-1], bottom[::-1] + 0.5, strict=True),

@@ -110,7 +110,8 @@ def find(log: Log, bounds: Bounds | None = None) -> pl.DataFrame:
 
 def look(log: Log, bounds: Bounds) -> Found:
     """The events of a log with the residuals that they are told from, and their decoys."""
-    channels = {name: residual(log, name) for name in CHANNELS if log.has(name)}
+    every = np.arange(log.steps.height)
+    channels = {name: residual(log, name, every) for name in CHANNELS if log.has(name)}
     first = bounds.first(log)
     out = [_far_out(channels[name], getattr(bounds, name), first) for name in channels]
     shifts: Rows = np.empty(0, np.int64)
@@ -207,7 +208,6 @@ class _Judge:
         self.log, self.channels, self.bounds, self.shifts = log, channels, bounds, shifts
         height = log.steps.height
         self.z = {name: _spread_out(found, found.z, height) for name, found in channels.items()}
-        self.columns = {name: log.steps[name] for name in log.steps.columns}
 
     def event(self, rows: Rows) -> tuple[Any, ...]:
         """A row of the table."""
@@ -219,14 +219,15 @@ class _Judge:
             out.append("loss")
         kind = held or ("content outlier" if "loss" in out else "gradient spike")
         main = "loss" if "loss" in out else "grad_norm"
+        steps = self.log.steps["step"]
         z = self.z[main]
         peak = int(rows[0] + np.argmax(np.nan_to_num(z[within], nan=-np.inf)))
         after = z[rows[-1] + 1] if rows[-1] + 1 < len(z) else np.nan
-        at = {name: column[int(rows[0])] for name, column in self.columns.items()}
+        at = self.log.steps.row(int(rows[0]), named=True)
         return (
             at["step"],
-            self.columns["step"][peak],
-            self.columns["step"][int(rows[-1])],
+            steps[peak],
+            steps[int(rows[-1])],
             kind,
             "both" if len(out) == 2 else main,
             sizes[main],

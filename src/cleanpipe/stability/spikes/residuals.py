@@ -65,12 +65,15 @@ class Residual:
         return float(self.trend[before]) if 0 <= before < len(self.trend) else float("nan")
 
 
-def residual(log: Log, channel: str) -> Residual:
-    """The channel's rest; empty where the log has none."""
+def residual(log: Log, channel: str, every: npt.NDArray[np.int64] | None = None) -> Residual:
+    """The channel's rest; empty where the log has none.
+
+    `every` are the numbers of the log's rows, which channels may share.
+    """
     column = log.steps[channel]
     steps = log.steps["step"].to_numpy()
     values = column.drop_nulls().to_numpy()
-    rows = np.arange(len(steps))
+    rows = np.arange(len(steps)) if every is None else every
     if len(values) < len(steps):
         rows = np.flatnonzero(column.is_not_null().to_numpy())
         steps = steps[rows]

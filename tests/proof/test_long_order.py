@@ -1,4 +1,4 @@
-"""Attribution in a log of ten million steps, whose order is a step log with digests: under 2 GiB."""
+"""Attribution in a log of ten million steps, its order a step log with digests: under 2 GiB."""
 
 import json
 import subprocess

@@ -23,6 +23,7 @@ class Disk:
         self.off = False
         self._renamed: list[tuple[Path, bytes | None]] = []
         self._synced: set[int] = set()
+        self._torn: list[Path] = []
         self._real = {name: getattr(os, name) for name in ("fsync", "replace", "unlink", "open")}
         for name in self._real:
             monkeypatch.setattr(os, name, getattr(self, name))
@@ -40,6 +41,10 @@ class Disk:
             raise PowerGone
 
     def _lose(self) -> None:
+        for path in self._torn:
+            if path.exists():
+                content = path.read_bytes()
+                path.write_bytes(content[: len(content) // 2])
         for path, before in reversed(self._renamed):
             if before is None:
                 self._real["unlink"](path)
@@ -63,11 +68,11 @@ class Disk:
         source, target = Path(source), Path(target)
         self._step("rename", target)
         before = target.read_bytes() if target.exists() else None
-        if source.stat().st_ino not in self._synced:
-            content = source.read_bytes()
-            source.write_bytes(content[: len(content) // 2])
+        is_synced = source.stat().st_ino in self._synced
         self._real["replace"](source, target, **named)
         self._renamed.append((target.resolve(), before))
+        if not is_synced:
+            self._torn.append(target.resolve())
 
     def unlink(self, path, **named):
         if self.off:

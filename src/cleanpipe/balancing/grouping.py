@@ -73,11 +73,29 @@ def named(names: Sequence[str], buckets: Mapping[str, Sequence[float]]) -> pl.Ex
     return pl.concat_str(filled, separator=JOINT).alias("group")
 
 
-def _bucket(name: str, edges: Sequence[float]) -> pl.Expr:
-    """Between which of the edges a number is; null where it is none."""
+def bucket_names(name: str, edges: Sequence[float]) -> list[str]:
+    """The groups that a column's edges make, in their order.
+
+    >>> bucket_names("words", [100, 1000])
+    ['words <100', 'words 100-1000', 'words >=1000']
+    """
     shown = [f"{edge:g}" for edge in edges]
     between = [f"{low}-{high}" for low, high in pairwise(shown)]
-    labels = [f"{name} {part}" for part in (f"<{shown[0]}", *between, f">={shown[-1]}")]
+    return [f"{name} {part}" for part in (f"<{shown[0]}", *between, f">={shown[-1]}")]
+
+
+def values_of(group: str) -> list[str]:
+    """The values of several columns in the name of their group.
+
+    >>> values_of("en / a // b")
+    ['en', 'a / b']
+    """
+    return [part.replace(" //", " /") for part in group.split(JOINT)]
+
+
+def _bucket(name: str, edges: Sequence[float]) -> pl.Expr:
+    """Between which of the edges a number is; null where it is none."""
+    labels = bucket_names(name, edges)
     number = pl.col(name).cast(pl.Float64)
     chosen: pl.Expr = pl.when(number.is_not_nan()).then(pl.lit(labels[-1]))
     for edge, label in zip(reversed(edges), reversed(labels[:-1]), strict=True):

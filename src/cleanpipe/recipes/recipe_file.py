@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from cleanpipe.errors import RecipeError
 from cleanpipe.presets import extended, notices
+from cleanpipe.recipes import known_groups
 from cleanpipe.recipes.recipe import Recipe
 from cleanpipe.recipes.recipe_errors import explain
 from cleanpipe.recipes.recipe_tree import Node, Place, read, read_file, with_value
@@ -61,6 +62,7 @@ def load(
     told = tuple(dict.fromkeys((*recipe.notices, *found)))
     recipe = recipe.model_copy(update={"notices": told}).written_in(tree)
     recipe.check_measures()
+    recipe.refuse(known_groups.problems(recipe))
     return recipe
 
 

@@ -48,8 +48,10 @@ ALLOWED = {
         "errors",
         "globbing",
         "lines",
+        "places",
         "tables",
     },
+    "places": {"errors"},
     "readers": {
         "batch",
         "bytestream",

@@ -9,6 +9,7 @@ from pathlib import Path
 from cleanpipe import store
 from cleanpipe.errors import OutputError, RecipeError
 from cleanpipe.input.corpus import Shard, ShardIndex
+from cleanpipe.input.places import status
 from cleanpipe.recipes.recipe import Recipe
 
 VERSIONED = ("cleanpipe", "fasttext-predict", "ftfy", "numba", "numpy", "polars", "pyarrow")
@@ -90,7 +91,7 @@ def choose_run(
             return newest
     _write_recipe(folder, recipe)
     inputs = [
-        {"shard": s.to_json(), "xxh3_128": hashes[s.name], "inode": Path(s.path).stat().st_ino}
+        {"shard": s.to_json(), "xxh3_128": hashes[s.name], "inode": status(s.path).inode}
         for s in shards
     ]
     store.write_json(folder / "inputs.json", inputs)

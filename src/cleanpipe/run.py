@@ -30,6 +30,7 @@ from cleanpipe.errors import (
 )
 from cleanpipe.identity import choose_run, draw_seed
 from cleanpipe.input import corpus, intake
+from cleanpipe.input.places import canonical
 from cleanpipe.machines import machines
 from cleanpipe.measures import contamination, rescue
 from cleanpipe.measures.measure import block_name, carried_schema, kept_columns
@@ -42,6 +43,7 @@ from cleanpipe.recipes.recipe_file import load
 from cleanpipe.report import examples, rendering
 from cleanpipe.rules import gates
 from cleanpipe.stats import counting
+from cleanpipe.storage.publication import push
 from cleanpipe.warm import compile_cuts, compile_evaluations, compile_kernels, compile_line_rules
 
 WRITE = "augment and write"
@@ -127,7 +129,7 @@ def find_shards(recipe: Recipe) -> tuple[corpus.Shard, ...]:
     """The shards that are not the output's own files: an output may lie below its input."""
     inside = Path(recipe.output.path).resolve()
     shards = corpus.find_shards(recipe.input)
-    found = [s for s in shards if not Path(s.path).resolve().is_relative_to(inside)]
+    found = [s for s in shards if not Path(canonical(s.path)).is_relative_to(inside)]
     return tuple(dataclasses.replace(shard, number=n) for n, shard in enumerate(found))
 
 
@@ -372,7 +374,10 @@ class Work:
         shutil.rmtree(self.folder / "scratch", ignore_errors=True)
         store.write_json(self.folder / "timing.json", {"seconds": self.seconds})
         self._hold_gates()
+        store.remove_leftovers(self.output)  # of workers that ended while they wrote
         self._point_at(self._receipts("write", range(self.parts)))
+        if self.recipe.output.publish_to is not None:
+            push(self.output, self.recipe.output.publish_to, self.over, self.pool.call)
         return Run.load(self.folder)
 
     def _point_at(self, receipts: Sequence[store.Record]) -> None:

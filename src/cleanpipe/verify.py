@@ -9,6 +9,8 @@ from cleanpipe.errors import CleanpipeError, InputError
 from cleanpipe.nights.index import Index
 from cleanpipe.outcome import Run
 
+INDEX = "_cleanpipe/index"
+
 
 def faults_of(output: Path) -> list[str]:
     """One sentence for each fault of an output folder's published run; none is a clean bill.
@@ -19,15 +21,25 @@ def faults_of(output: Path) -> list[str]:
     if manifest is None:
         raise InputError(f"{output} holds no published run: there is no _cleanpipe/HEAD.json")
     run = Run.load(output)
-    index = Index(output / "_cleanpipe" / "index", tuple(manifest.get("index", ())))
-    files = [*manifest["parts"], *manifest["books"], *_books_of_nights(output, manifest)]
+    files = files_of(output, manifest)
     faults = store.check_files(output, [{**file, "name": file["path"]} for file in files])
-    faults += store.check_files(index.folder, index.records())
     if faults:
         return faults
     nights = [Run(run.folder.parent / night["run"]) for night in manifest.get("nights", ())]
     faults = [fault for one in [*nights, run] for fault in _books(one)]
     return faults + _rows([*nights, run], manifest)
+
+
+def files_of(output: Path, manifest: store.Record) -> list[store.Record]:
+    """Every file that a manifest vouches for, with its path in the output folder, and its hash."""
+    index = Index(output / INDEX, tuple(manifest.get("index", ())))
+    segments = [{**one, "path": f"{INDEX}/{one['name']}"} for one in index.records()]
+    return [
+        *manifest["parts"],
+        *manifest["books"],
+        *_books_of_nights(output, manifest),
+        *segments,
+    ]
 
 
 def _books_of_nights(output: Path, manifest: store.Record) -> list[store.Record]:

@@ -32,6 +32,21 @@ def receipts(output: Path, step: str) -> int:
     return len(list(output.glob(f"_cleanpipe/runs/*/receipts/{step}-*.json")))
 
 
+@pytest.fixture
+def ray_cluster(monkeypatch):
+    """A Ray cluster of two nodes of one processor each, all of them processes of this machine."""
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")  # read when ray is imported
+    pytest.importorskip("ray", reason="needs the extra ray")
+    from ray.cluster_utils import Cluster
+
+    options = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": 100_000_000}
+    cluster = Cluster(initialize_head=True, head_node_args=options)
+    del options["include_dashboard"]
+    cluster.add_node(**options)
+    yield cluster
+    cluster.shutdown()
+
+
 @pytest.mark.parametrize("step", STEPS)
 def test_a_dask_worker_that_is_killed_costs_its_block(corpus, tmp_path, step):
     """Kill -9 of one of two workers while a pass is under way: the run ends, byte-identical."""
@@ -71,6 +86,24 @@ def test_a_killed_run_is_gone_on_with_by_the_next(corpus, tmp_path):
         assert len(list(output.glob("_cleanpipe/runs/*"))) == 1
         assert {path: path.stat().st_mtime_ns for path in done} == done
     assert digests(output) == expected
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_ray_node_that_is_killed_costs_its_block(corpus, tmp_path, ray_cluster, step):
+    """One of two nodes is killed while a pass is under way: the run ends, byte-identical."""
+    recipe, _, expected = corpus
+    output = tmp_path / "out"
+    words = [*CLI, "run", recipe, "--output", output]
+    running = subprocess.Popen([*words, "--set", f"machines=ray:{ray_cluster.address}"])
+    while receipts(output, step) < 1:
+        assert running.poll() is None
+        time.sleep(0.01)
+    ray_cluster.remove_node(next(iter(ray_cluster.worker_nodes)), allow_graceful=False)
+    killed_after = receipts(output, step)
+    assert running.wait(500) == 0
+    assert killed_after < receipts(output, step), "the pass was over before the kill"
+    assert digests(output) == expected
+    assert faults_of(output) == []
 
 
 def test_the_flow_runs_on_dask(corpus, tmp_path):

@@ -298,6 +298,8 @@ app.command("cleanpipe.cli.cli_nights:rollback", name="rollback", help="Publish 
 app.command("cleanpipe.cli.cli_nights:gc", name="gc", help="Delete what is not published any more.")
 app.command("cleanpipe.cli.cli_augment:augment", name="augment")
 app.command("cleanpipe.cli.cli_import:import_", name="import")
+app.command("cleanpipe.cli.cli_storage:push", name="push", help="Put what is published on S3.")
+app.command("cleanpipe.cli.cli_storage:fetch", name="fetch", help="Get what is published on S3.")
 app.command("cleanpipe.cli.cli_card:card", name="card", help="Write a dataset card and Croissant.")
 app.command(
     "cleanpipe.cli.cli_mixture:mixture",

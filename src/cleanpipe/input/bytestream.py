@@ -2,16 +2,15 @@
 
 import bz2
 import codecs
-import io
-import os
 import zlib
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, Self
 
+import xxhash
 import zstandard
 
 from cleanpipe.errors import InputError
+from cleanpipe.input import places
 
 RAW = 1 << 20
 PIECE = 2048
@@ -78,7 +77,7 @@ class ByteStream:
 
     def __init__(self, path: str, compression: str, encoding: str | None) -> None:
         try:
-            self._file = io.FileIO(path, "rb")
+            self._file = places.open_bytes(path)
         except OSError as error:
             raise InputError(f"cannot read {path}: {error.strerror}") from error
         self._path = path
@@ -88,7 +87,7 @@ class ByteStream:
         self._broken: BrokenStreamError | None = None
         pieces = self._raw()
         if compression != "none":
-            pieces = _decompressed(pieces, compression, os.fstat(self._file.fileno()).st_size)
+            pieces = _decompressed(pieces, compression, places.status(path).size)
         self._pieces = pieces if encoding is None else _decoded(pieces, encoding)
 
     def __enter__(self) -> Self:
@@ -197,10 +196,17 @@ def hash_and_size(path: str, update: Callable[[bytes], object]) -> int:
     """Give `update` the raw bytes of a file, and return how many there were."""
     size = 0
     try:
-        with Path(path).open("rb", buffering=0) as file:
+        with places.open_bytes(path) as file:
             while piece := file.read(RAW):
                 update(piece)
                 size += len(piece)
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
     return size
+
+
+def content_hash(path: str) -> str:
+    """XXH3-128 of a file's raw bytes, in hexadecimal."""
+    digest = xxhash.xxh3_128()
+    hash_and_size(path, digest.update)
+    return digest.hexdigest()

@@ -2,7 +2,6 @@
 
 import codecs
 import dataclasses
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ import xxhash
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from cleanpipe.errors import InputError
-from cleanpipe.input import cutting, tables
+from cleanpipe.input import cutting, places, tables
 from cleanpipe.input.bytestream import compression_of, hash_and_size
 from cleanpipe.input.globbing import check_name, matching_files
 
@@ -188,7 +187,7 @@ def find_shards(inputs: Sequence[Input], folder: Path = Path()) -> list[Shard]:
     for number, given in enumerate(inputs):
         prefix, files = matching_files(given.path, folder, any_ending=given.format != "auto")
         for file in files:
-            name = file.relative_to(prefix).as_posix()
+            name = file.removeprefix(prefix).lstrip("/")
             name = f"{given.source}/{name}" if given.source else name
             check_name(name)
             shard = _shard(name, file, given, number)
@@ -203,14 +202,14 @@ def find_shards(inputs: Sequence[Input], folder: Path = Path()) -> list[Shard]:
     ]
 
 
-def _shard(name: str, file: Path, given: Input, number: int) -> Shard:
+def _shard(name: str, file: str, given: Input, number: int) -> Shard:
     try:
-        with file.open("rb") as opened:
-            status = os.fstat(opened.fileno())
+        status = places.status(file)
+        with places.open_bytes(file) as opened:
             head = opened.read(10)
     except OSError as error:
         raise InputError(f"cannot read {file}: {error.strerror}") from error
-    endings = [ending.lower() for ending in file.name.split(".")[1:]]
+    endings = [ending.lower() for ending in file.rpartition("/")[2].split(".")[1:]]
     compression = compression_of(head)
     if endings and endings[-1] in COMPRESSED:
         # an empty .gz is no gzip file, and an empty corpus neither
@@ -226,8 +225,7 @@ def _shard(name: str, file: Path, given: Input, number: int) -> Shard:
             f"cannot tell the format of {file} by its content or its ending; "
             f"set input.format to one of {', '.join(get_args(Format))}"
         )
-    mtime = status.st_mtime_ns
-    return Shard(0, name, str(file), told, compression, status.st_size, mtime, number)
+    return Shard(0, name, file, told, compression, status.size, status.mtime_ns, number)
 
 
 def index_shard(shard: Shard, given: Input) -> ShardIndex:
@@ -267,12 +265,12 @@ def _cuts(shard: Shard, given: Input) -> list[cutting.Cut]:
 def check_unchanged(shard: Shard) -> None:
     """Raise InputError where the file is no longer the one that was found."""
     try:
-        status = Path(shard.path).stat()
+        status = places.status(shard.path)
     except OSError as error:
         raise InputError(f"cannot read {shard.path}: {error.strerror}") from error
-    if (status.st_size, status.st_mtime_ns) != (shard.size, shard.mtime_ns):
+    if (status.size, status.mtime_ns) != (shard.size, shard.mtime_ns):
         raise InputError(
-            f"{shard.path} changed during the run: {status.st_size:,} bytes now, {shard.size:,} "
+            f"{shard.path} changed during the run: {status.size:,} bytes now, {shard.size:,} "
             "when it was found; run again when nothing writes to the input"
         )
 
@@ -280,10 +278,10 @@ def check_unchanged(shard: Shard) -> None:
 def as_it_is_now(shard: Shard) -> Shard:
     """The shard with its file's size and time of now; raises InputError where it is gone."""
     try:
-        status = Path(shard.path).stat()
+        status = places.status(shard.path)
     except OSError as error:
         raise InputError(f"cannot read {shard.path}: {error.strerror}") from error
-    return dataclasses.replace(shard, size=status.st_size, mtime_ns=status.st_mtime_ns)
+    return dataclasses.replace(shard, size=status.size, mtime_ns=status.mtime_ns)
 
 
 def blocks(indexes: Iterable[ShardIndex]) -> list[Block]:

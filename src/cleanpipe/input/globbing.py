@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from cleanpipe.errors import InputError
+from cleanpipe.input.places import is_address, stored_files
 
 MAGIC = re.compile(r"[*?\[]")
 IN_FOLDERS = re.compile(
@@ -19,15 +20,39 @@ IN_FOLDERS = re.compile(
 """What a folder's shards end in. A bare .json is none: beside shards it describes them."""
 
 
-def matching_files(path: str, folder: Path, *, any_ending: bool) -> tuple[Path, list[Path]]:
+def matching_files(path: str, folder: Path, *, any_ending: bool) -> tuple[str, list[str]]:
     """The fixed prefix of `path`, and the regular files that it names.
 
     `any_ending` takes every file of a folder; otherwise only those whose ending tells a format.
     Hidden files and folders (.x) are left out; a link to a folder is followed once.
     Raises InputError where nothing matches, or where something cannot be read.
     """
+    if is_address(path):
+        return _stored(path, any_ending=any_ending)
     if re.match(r"[a-z0-9+]+://", path):
-        raise InputError(f"input.path {path!r} is an address; give local files (mount or copy it)")
+        raise InputError(
+            f"input.path {path!r} is an address that is not s3://; give local files (mount or copy "
+            "it) or objects on S3-compatible storage"
+        )
+    prefix, files = _local(path, folder, any_ending=any_ending)
+    return str(prefix), [str(file) for file in files]
+
+
+def _stored(path: str, *, any_ending: bool) -> tuple[str, list[str]]:
+    prefix, found = stored_files(path, MAGIC)
+    segments = tuple(path.rstrip("/").removeprefix(prefix).split("/")[1:])
+    if segments:
+        matches = _segment_matcher(segments)
+        files = [file for file in found if matches(tuple(file[len(prefix) + 1 :].split("/")))]
+    else:
+        files = [file for file in found if any_ending or file == path or IN_FOLDERS.search(file)]
+    if not files:
+        raise InputError(f"input.path {path!r} matches no object; {len(found)} lie below {prefix}")
+    return prefix, files
+
+
+def _local(path: str, folder: Path, *, any_ending: bool) -> tuple[Path, list[Path]]:
+    """As `matching_files`, on a disk."""
     whole = folder / Path(path).expanduser()
     parts = whole.parts
     fixed = next((i for i, part in enumerate(parts) if MAGIC.search(part)), len(parts))

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -15,6 +14,7 @@ from cleanpipe.input.bytestream import ALLOWANCE, RATIO
 from cleanpipe.input.columns import NOT_READABLE
 from cleanpipe.input.cutting import STRETCHES, Cut
 from cleanpipe.input.draw import Draw, Wanted, positions
+from cleanpipe.input.places import open_arrow, status
 
 THRIFT_STRING = 100_000_000
 THRIFT_CONTAINER = 1_000_000
@@ -38,7 +38,7 @@ def format_of(head: bytes) -> Literal["parquet", "arrow"] | None:
 
 def _open_parquet(path: str) -> pq.ParquetFile:
     return pq.ParquetFile(
-        pa.OSFile(path, "rb"),  # not a memory map: a file that shrinks would kill the process
+        open_arrow(path),
         page_checksum_verification=True,
         thrift_string_size_limit=THRIFT_STRING,
         thrift_container_size_limit=THRIFT_CONTAINER,
@@ -47,7 +47,7 @@ def _open_parquet(path: str) -> pq.ParquetFile:
 
 
 def _open_arrow(path: str) -> pa.RecordBatchFileReader | pa.RecordBatchStreamReader:
-    file = pa.OSFile(path, "rb")
+    file = open_arrow(path)
     if file.read(6) == b"ARROW1":
         return pa.ipc.open_file(file)
     file.seek(0)
@@ -75,7 +75,7 @@ def cut_parquet(path: str, size: int) -> list[Cut]:
         metadata = _open_parquet(path).metadata
         groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
         counted = [(group.num_rows, group.total_byte_size) for group in groups]
-        limit = max(ALLOWANCE, RATIO * Path(path).stat().st_size)
+        limit = max(ALLOWANCE, RATIO * status(path).size)
     except NOT_READABLE:
         return [WHOLE]
     if any(not (0 <= rows < MAX_COUNT and 0 <= bytes_ < limit) for rows, bytes_ in counted):

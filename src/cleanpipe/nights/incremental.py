@@ -16,6 +16,8 @@ import pyarrow.parquet as pq
 from cleanpipe import identity, outcome, store
 from cleanpipe.duplicates.deduplicate import Map
 from cleanpipe.errors import InputError, RecipeError
+from cleanpipe.input import places
+from cleanpipe.input.bytestream import content_hash
 from cleanpipe.input.corpus import Shard
 from cleanpipe.machines.machines import Calls
 from cleanpipe.nights.earlier import Earlier
@@ -138,19 +140,19 @@ def new_shards(
     sizes = {line["shard"]["size"] for line in lines}
     found = []
     for shard in find_shards(recipe):
-        line, inode = shard.to_json(), Path(shard.path).stat().st_ino
+        line, inode = shard.to_json(), places.status(shard.path).inode
         before = known.get(_place(line))
         same = before is not None and before in {_stamp(line, inode), _stamp(line, None)}
         if same and not rehash:
             continue
-        if line["size"] in sizes and store.file_hash(Path(shard.path)) in contents:
+        if line["size"] in sizes and content_hash(shard.path) in contents:
             continue  # moved, copied or touched: its documents are known
         found.append(shard)
     return tuple(found)
 
 
 def _place(shard: dict[str, Any]) -> tuple[str, int]:
-    return str(Path(shard["path"]).resolve()), shard["input"]
+    return places.canonical(shard["path"]), shard["input"]
 
 
 def _stamp(shard: dict[str, Any], inode: int | None) -> tuple[int, int, int | None]:

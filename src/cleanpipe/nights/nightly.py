@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cleanpipe import identity, store
+from cleanpipe.input import places
 from cleanpipe.nights.status import CONFIRMED
 from cleanpipe.recipes.recipe import Recipe
 from cleanpipe.run import find_shards
@@ -74,7 +75,7 @@ def _inputs(folder: Path) -> list[dict[str, Any]]:
 
 
 def _place(shard: Mapping[str, Any]) -> tuple[str, int]:
-    return str(Path(shard["path"]).resolve()), shard["input"]
+    return places.canonical(shard["path"]), shard["input"]
 
 
 def _stamp(shard: Mapping[str, Any]) -> tuple[int, int]:

@@ -84,6 +84,10 @@ class Output(BaseModel):
     on_conflict: Literal["error", "string"] = "error"
     """What happens to a column that has types without a common one in different shards."""
 
+    publish_to: Annotated[str, Field(pattern=r"^s3://[^/]+(/.*)?$")] | None = None
+    """Where else to publish: S3-compatible storage, s3://bucket/prefix. AWS_ENDPOINT_URL names one
+    that is not Amazon's."""
+
     @field_validator("columns")
     @classmethod
     def _once(cls, columns: tuple[str, ...]) -> tuple[str, ...]:
@@ -216,7 +220,7 @@ class Recipe(BaseModel):
         text, when the gate is loosened.
         """
         known = self.resolved()
-        del known["output"]["path"]
+        del known["output"]["path"], known["output"]["publish_to"]
         for name in ("gates", "report", "notices", "memory", "machines"):
             del known[name]
         return known

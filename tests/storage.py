@@ -1,0 +1,62 @@
+"""S3-compatible storage on loopback: moto's server in a process of its own, ended by its id."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+from clusters import PATIENCE
+
+KEYS = {
+    "AWS_ACCESS_KEY_ID": "nobody",
+    "AWS_SECRET_ACCESS_KEY": "nothing",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+
+
+@contextmanager
+def a_store(bucket: str = "corpora") -> Iterator[dict[str, str]]:
+    """Storage with one empty bucket; what the environment says of it."""
+    with closing(socket.socket()) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    server = subprocess.Popen(words, **quiet, env={**os.environ, **KEYS})
+    try:
+        deadline = time.monotonic() + PATIENCE
+        while not answers(port):
+            assert server.poll() is None, f"it ended with {server.returncode}"
+            assert time.monotonic() < deadline, "it does not answer"
+            time.sleep(0.05)
+        environment = {**KEYS, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}"}
+        client(environment).create_bucket(Bucket=bucket)
+        yield environment
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+def answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
+
+
+def client(environment: dict[str, str]):
+    """Amazon's own library, to look at what is there and to spoil it."""
+    import boto3
+
+    return boto3.client(
+        "s3",
+        endpoint_url=environment["AWS_ENDPOINT_URL"],
+        region_name=environment["AWS_DEFAULT_REGION"],
+        aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
+    )

@@ -1,0 +1,181 @@
+"""Inputs and what is published on S3-compatible storage: moto's server on loopback."""
+
+import orjson
+import pytest
+from conftest import InProcess, digests
+from storage import KEYS, a_store, client
+
+from cleanpipe.errors import CleanpipeError, InputError, OutputError
+from cleanpipe.input import places
+from cleanpipe.recipes.recipe_file import load
+from cleanpipe.run import Work, all_steps
+from cleanpipe.storage import objects, publication
+from cleanpipe.verify import faults_of
+
+pytest.importorskip("moto", reason="needs the extra s3, and moto")
+pytest.importorskip("flask", reason="needs moto[server]")
+BUCKET = "corpora"
+PLACE = f"s3://{BUCKET}/clean"
+
+
+@pytest.fixture(scope="module")
+def storage():
+    """A server for this module's tests, which find it by the environment."""
+    with a_store(BUCKET) as environment:
+        yield environment
+
+
+@pytest.fixture(autouse=True)
+def known(storage, monkeypatch):
+    """Empty storage that the environment names, and nobody remembers another one."""
+    for name, value in {**KEYS, **storage}.items():
+        monkeypatch.setenv(name, value)
+    for remembered in (places.storage, objects._client):
+        remembered.cache_clear()
+    s3 = client(storage)
+    for one in s3.list_objects_v2(Bucket=BUCKET).get("Contents", ()):
+        s3.delete_object(Bucket=BUCKET, Key=one["Key"])
+    return s3
+
+
+def clean(recipe, output, **changes):
+    given = {"path": str(output), **changes}
+    known = recipe.model_copy(update={"output": recipe.output.model_copy(update=given)})
+    return all_steps(Work(known, InProcess(), lambda *_: None))
+
+
+@pytest.fixture
+def recipe(sample_recipe):
+    """That of `make demo`."""
+    return load(sample_recipe)
+
+
+def upload(s3, recipe):
+    """The sample's input, as it is, on storage; the recipe that reads it there."""
+    inputs = []
+    for given in recipe.input:
+        from pathlib import Path
+
+        pattern = Path(given.path)
+        folder = pattern if pattern.is_dir() else pattern.parent
+        for path in (p for p in folder.rglob("*") if p.is_file()):
+            s3.upload_file(str(path), BUCKET, f"raw/{path.relative_to(folder.parent)}")
+        inputs.append(
+            given.model_copy(
+                update={"path": f"s3://{BUCKET}/raw/{pattern.relative_to(folder.parent)}"}
+            )
+        )
+    return recipe.model_copy(update={"input": tuple(inputs)})
+
+
+def test_input_on_storage_gives_the_bytes_of_input_on_disk(known, recipe, tmp_path):
+    """sample_data/, every format of it, read by requests: byte-identical; both are published."""
+    clean(recipe, tmp_path / "disk")
+    clean(upload(known, recipe), tmp_path / "stored", publish_to=PLACE)
+    assert digests(tmp_path / "stored") == digests(tmp_path / "disk")
+    publication.fetch(PLACE, tmp_path / "fetched")
+    assert digests(tmp_path / "fetched") == digests(tmp_path / "disk")
+    assert faults_of(tmp_path / "fetched") == []
+
+
+def test_storage_that_fails_is_no_damaged_file(known, monkeypatch):
+    """An object that goes, and a server that is away, end the run: nothing goes to quarantine."""
+    known.put_object(Bucket=BUCKET, Key="a.jsonl", Body=b'{"text": "one"}\n')
+    file = places.open_bytes(f"s3://{BUCKET}/a.jsonl")
+    known.delete_object(Bucket=BUCKET, Key="a.jsonl")
+    with pytest.raises(InputError, match=r"cannot read s3://corpora/a\.jsonl"):
+        file.read()
+    with pytest.raises(InputError, match="no such object"):
+        places.status(f"s3://{BUCKET}/a.jsonl")
+    with pytest.raises(InputError, match="cannot read"):
+        places.open_arrow(f"s3://{BUCKET}/a.jsonl")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setattr(places, "ATTEMPTS", 1)
+    places.storage.cache_clear()
+    with pytest.raises(InputError, match=r"at http://127\.0\.0\.1:9"):
+        places.stored_files(f"s3://{BUCKET}/x", places.re.compile(r"\*"))
+
+
+@pytest.fixture
+def published(tmp_path):
+    """A small folder that publishes one part, as a run leaves it."""
+
+    def make(name: str, text: bytes):
+        from cleanpipe import store
+
+        output = tmp_path / name
+        part = store.write_file(output / "data" / "0001" / "part", lambda file: file.write(text))
+        store.write_json(output / "_cleanpipe" / "seed", 7)
+        parts = [{**part, "path": "data/0001/part", "rows": 1}]
+        manifest = {"number": 1, "run": "0001", "parts": parts, "books": []}
+        store.publish(output / "_cleanpipe", manifest)
+        return output
+
+    return make
+
+
+def test_what_is_there_is_sent_once_and_never_overwritten(known, published):
+    """A push again sends nothing; another corpus at the same place is refused, whole."""
+    mine, yours = published("mine", b"mine"), published("yours", b"yours")
+    assert publication.push(mine, PLACE)["files"] == 3
+    assert publication.push(mine, PLACE)["files"] == 0
+    head = known.get_object(Bucket=BUCKET, Key="clean/_cleanpipe/HEAD.json")["Body"].read()
+    with pytest.raises(OutputError, match="does not follow"):
+        publication.push(yours, PLACE)
+    assert known.get_object(Bucket=BUCKET, Key="clean/data/0001/part")["Body"].read() == b"mine"
+    assert known.get_object(Bucket=BUCKET, Key="clean/_cleanpipe/HEAD.json")["Body"].read() == head
+
+
+def test_of_two_who_publish_at_once_one_is_refused(published, monkeypatch):
+    """Whoever comes second finds another part there, or another HEAD than it read."""
+    mine, yours = published("mine", b"mine"), published("yours", b"yours")
+    with monkeypatch.context() as early:  # what another one publishes comes after the look at HEAD
+        early.setattr(objects, "read", lambda _: None)
+        publication.push(mine, PLACE)
+        with pytest.raises(OutputError, match="somebody else publishes to this place"):
+            publication.push(yours, PLACE)
+    head = f"{PLACE}/_cleanpipe/HEAD.json"
+    _, version = objects.read(head)
+    objects.swap(head, b"theirs", version)
+    objects.swap(head, b"theirs", version)  # tried again after an answer that was lost
+    with pytest.raises(OutputError, match="changed by somebody else"):
+        objects.swap(head, b"mine", version)
+    assert objects.read(head)[0] == b"theirs"
+
+
+def test_a_push_that_broke_off_is_invisible_and_goes_on(published, monkeypatch):
+    """Storage that fails at any put leaves readers what they had; the next push sends the rest."""
+    output = published("mine", b"mine")
+    put = objects.put_new
+    for most in range(3):
+        sent = []
+
+        def failing(*given, most=most, sent=sent):
+            if len(sent) >= most:
+                raise OutputError("storage is away")
+            sent.append(given)
+            return put(*given)
+
+        with monkeypatch.context() as away:
+            away.setattr(objects, "put_new", failing)
+            with pytest.raises(OutputError, match="away"):
+                publication.push(output, PLACE)
+        assert objects.read(f"{PLACE}/_cleanpipe/HEAD.json") is None
+    assert publication.push(output, PLACE)["files"] == 1
+    assert orjson.loads(objects.read(f"{PLACE}/_cleanpipe/HEAD.json")[0])
+
+
+def test_a_manifest_from_storage_writes_nothing_outside(known, published, tmp_path):
+    """Paths that leave the folder, and bytes that are not what the manifest says, are refused."""
+    publication.push(published("mine", b"mine"), PLACE)
+    known.put_object(Bucket=BUCKET, Key="clean/data/0001/part", Body=b"other")
+    with pytest.raises(InputError, match="is not what its manifest says"):
+        publication.fetch(PLACE, tmp_path / "a")
+    name = "clean/_cleanpipe/manifest-1.json"
+    manifest = orjson.loads(known.get_object(Bucket=BUCKET, Key=name)["Body"].read())
+    for path in ("../evil", "/etc/evil", "data/../../evil", "elsewhere/x"):
+        manifest["parts"][0]["path"] = path
+        known.put_object(Bucket=BUCKET, Key=name, Body=orjson.dumps(manifest))
+        with pytest.raises(CleanpipeError, match="no output holds"):
+            publication.fetch(PLACE, tmp_path / "b")
+    assert not (tmp_path / "evil").exists()

@@ -93,7 +93,7 @@ def test_links_that_loop_are_followed_once(tmp_path):
         ("in/*.parquet", "matches no file.*in, which holds 'a.jsonl', 'n.txt'"),
         ("no/such/*.jsonl", "matches no file.*nearest folder"),
         ("in/b.jsonl", "matches no file"),
-        ("s3://bucket/x", "give local files"),
+        ("hdfs://bucket/x", "give local files"),
         ("dangling.jsonl", "cannot read .*dangling.jsonl"),
         ("fifo.jsonl", "no regular file"),
         ("odd", "it holds 'x.dat'"),

@@ -126,6 +126,22 @@ def test_what_is_there_is_sent_once_and_never_overwritten(known, published):
     assert known.get_object(Bucket=BUCKET, Key="clean/_cleanpipe/HEAD.json")["Body"].read() == head
 
 
+def test_a_rollback_is_published_like_a_run(published):
+    """HEAD.json is put that points back; the later run's objects stay for whoever reads them."""
+    from cleanpipe import store
+
+    output = published("mine", b"mine")
+    control = output / "_cleanpipe"
+    first = store.current_manifest(output)
+    store.publish(control, {**first, "number": 2})
+    publication.push(output, PLACE)
+    store.point_back(control, 1)
+    publication.push(output, PLACE)
+    head = orjson.loads(objects.read(f"{PLACE}/_cleanpipe/HEAD.json")[0])
+    assert head == {"manifest": "manifest-1.json", "last": 2}
+    assert objects.read(f"{PLACE}/_cleanpipe/manifest-2.json") is not None
+
+
 def test_of_two_who_publish_at_once_one_is_refused(published, monkeypatch):
     """Whoever comes second finds another part there, or another HEAD than it read."""
     mine, yours = published("mine", b"mine"), published("yours", b"yours")

@@ -112,6 +112,15 @@ def test_a_run_is_drawn_again_with_other_samples(show, tmp_path):
         redraw.redraw(run.folder, "full", page)
 
 
+def test_a_run_of_an_older_version_says_what_can_be_had(show, tmp_path):
+    """A file that this version's page needs is named, with where the old page lies."""
+    show([documents()])
+    run = Run.load(tmp_path / "out")
+    (run.folder / "examples.json").unlink()
+    with pytest.raises(InputError, match=r"examples.json is missing: an older version"):
+        redraw.redraw(run.folder, None, tmp_path / "page.html")
+
+
 def test_a_probe_stands_on_the_page_that_is_drawn_again(show, tmp_path):
     """Each kind's effect with its interval and limits as text; what is no probe is refused."""
     show([documents()])

@@ -96,6 +96,36 @@ def test_where_texts_are_cut_off_is_no_difference():
     assert marks(pieces) == []
 
 
+@pytest.mark.parametrize(
+    ("rule", "text", "shown"),
+    [
+        ("alpha_word_frac", "to jo@example.org", [["", "to "], ["mark", "[e-mail]"]]),
+        (
+            "digit_char_frac",
+            "call +49 170 1234567!",
+            [["", "call "], ["mark", "[number]"], ["", "!"]],
+        ),
+        ("unbroken_run", "see jo.public@example.org.", [["", "see "], ["mark", "[e-mail]."]]),
+        ("lorem_ipsum", "plain jo@example.org", [["", "plain [e-mail]"]]),
+    ],
+)
+def test_a_mark_never_falls_inside_a_mask(rule, text, shown):
+    """What is masked is one sign, which is marked as a whole or not at all, and never shown."""
+    assert triggered(rule, text, mask=True) == shown
+
+
+@given(
+    st.integers(0, 400), st.integers(0, 400), st.sampled_from(["{", "12345678", "....", "x" * 50])
+)
+def test_no_cut_goes_through_what_is_masked(before, after, trigger):
+    """Wherever an address stands round a trigger, no part of it is on the page."""
+    text = "a " * before + trigger + " b" * after + " somebody.known@example.org" + " c" * after
+    for rule in ("curly_brackets", "digit_char_frac", "ellipsis_word_ratio", "unbroken_run"):
+        said = "".join(piece for _, piece in triggered(rule, text, mask=True))
+        assert "somebody" not in said
+        assert "example.org" not in said
+
+
 def test_invisible_characters_are_written_out():
     """Controls, zero-width and direction marks are code points; letters, emoji and tabs stay."""
     assert visible("a\u202eb\x07\ufeff é 😀\t") == "a[U+202E]b[U+0007][U+FEFF] é 😀\t"

@@ -11,6 +11,10 @@ from pathlib import Path
 import orjson
 import pytest
 
+from cleanpipe.recipes.recipe import Recipe
+from cleanpipe.run import Work, all_steps
+from cleanpipe.warm import Here
+
 ROOT = Path(__file__).parents[1]
 OURS = sorted([*(ROOT / "src").rglob("*.py"), *(ROOT / "flows").glob("*.py")])
 TEMPLATES = sorted((ROOT / "src").rglob("*.jinja"))
@@ -201,3 +205,30 @@ def test_fifty_secrets_stand_in_data_and_quarantine_only(tmp_path):
             assert written
     private = [path for path in tmp_path.rglob("quarantine/*") if path.stat().st_mode & 0o077]
     assert private == []
+
+
+@pytest.mark.parametrize("samples", ["none", "masked", "full"])
+def test_addresses_in_ids_and_names_are_masked_on_the_page(tmp_path, samples):
+    """Ids, sources and groups that are addresses: shown only where everything is to be shown."""
+    names = SECRETS[:7] + SECRETS[30:33]
+    lines = [
+        {"id": f"{name}/{n}", "source": name, "topic": name, "text": text}
+        for n, name in enumerate(names)
+        for text in ("same text of a quiet morning at the river", "short", "a b c d e " * 40)
+    ]
+    (tmp_path / "in.jsonl").write_bytes(b"\n".join(orjson.dumps(line) for line in lines))
+    recipe = {
+        "version": 1,
+        "seed": 4,
+        "input": {"path": str(tmp_path / "in.jsonl"), "id": "id"},
+        "measure": {"language": False},
+        "filter": {"words": {"low": 3}},
+        "dedup": {},
+        "balance": {"by": "source"},
+        "report": {"samples": samples},
+        "output": {"path": str(tmp_path / "out")},
+    }
+    done = all_steps(Work(Recipe.model_validate(recipe), Here(), lambda *_: None))
+    page, short = (done.folder.joinpath(f"report.{kind}").read_text() for kind in ("html", "md"))
+    assert any(secret in page for secret in names) is (samples == "full")
+    assert not any(secret in short for secret in names)

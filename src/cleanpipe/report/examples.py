@@ -157,16 +157,18 @@ def told(
     chosen: Sequence[Pick], texts: Mapping[tuple[int, int], tuple[str, str]], samples: Samples
 ) -> store.Record:
     """What examples.json holds: for rules, fixes and clusters the excerpts of their documents."""
-    clean = masked if samples == "masked" else str
+    mask = samples == "masked"
+    clean = masked if mask else str
     known: dict[str, dict[str, Any]] = {"rule": {}, "fix": {}, "cluster": {}}
     first: dict[str, str] = {}
     for pick in chosen:
         kind, name = pick["kind"], pick["name"]
-        before, after = (clean(text) for text in texts[pick["shard"], pick["row"]])
+        original, written = texts[pick["shard"], pick["row"]]
+        before, after = clean(original), clean(written)
         entry = known[kind].setdefault(name, {"name": name, "stage": pick["stage"], "examples": []})
         line = {"id": pick["id"], "value": pick["value"]}
         if kind == "rule":
-            line["text"] = triggered(name, after)
+            line["text"] = triggered(name, written, mask=mask)
         elif kind == "fix":
             line["before"], line["after"] = changed(before, after)
         else:

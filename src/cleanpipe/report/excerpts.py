@@ -19,6 +19,8 @@ LOOKED_AT = 20_000
 """Characters in which repeats are looked for."""
 MOST_PERIOD = 13
 """Tokens of the longest period that repeat_run counts (OLMo 2's rule)."""
+LONGEST_MASK = 300
+"""Characters beyond an excerpt in which a mask may begin or end."""
 MOST = 1_200
 """Characters of a text that are compared with another."""
 Excerpt = list[list[str]]
@@ -28,6 +30,9 @@ _MASKS = (
     (re2.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}\b"), "[IP]"),
     (re2.compile(r"\b(?:[A-Fa-f0-9]{32,}|[\w\-]{12,}\d[\w\-]{12,})\b"), "[key]"),
     (re2.compile(r"\+?\d(?:[ \-./]?\d){6,}"), "[number]"),
+)
+_KEYS_OF_MAKERS = re2.compile(
+    r"\b(?:sk-|ghp_|gho_|github_pat_|glpat-|xox[abp]-|AKIA|ASIA|AIza|hf_|eyJ)[\w\-.]{12,}"
 )
 _SEEN = {
     "curly_brackets": r"[{}]",
@@ -78,6 +83,19 @@ def masked(text: str) -> str:
     return text
 
 
+def masked_name(name: str) -> str:
+    """An id or a source's name with signs for e-mail and IP addresses and keys of known makers.
+
+    Long numbers and hexadecimal stay: ids are made of them, and a page must say which it means.
+
+    >>> masked_name("jo@example.org/7f83b1657ff1fc53b92dc18148a1d65d")
+    '[e-mail]/7f83b1657ff1fc53b92dc18148a1d65d'
+    """
+    for pattern, sign in (*_MASKS[:2], (_KEYS_OF_MAKERS, "[key]")):
+        name = pattern.sub(sign, name)
+    return name
+
+
 def visible(text: str, *, spaces: bool = False) -> str:
     r"""The text with characters that nobody sees written as their code points; on request spaces.
 
@@ -89,21 +107,52 @@ def visible(text: str, *, spaces: bool = False) -> str:
     return _INVISIBLE.sub(lambda found: f"[U+{ord(found[0]):04X}]", text)
 
 
-def triggered(rule: str, text: str) -> Excerpt:
+def triggered(rule: str, text: str, *, mask: bool = False) -> Excerpt:
     """A piece of a text round what a rule counts, or its beginning where nothing can be pointed at.
+
+    With `mask` it has the signs of `masked`, each of them whole, marked or not.
 
     >>> triggered("lorem_ipsum", "So: Lorem ipsum dolor")
     [['', 'So: '], ['mark', 'Lorem ipsum'], ['', ' dolor']]
     """
     found = _place(rule, text)
-    if found is None:
-        return _whole([["", visible(text[: 2 * ROUND])]], before=False, after=len(text) > 2 * ROUND)
-    start, end = found
+    start, end = found or (0, 0)
     end = min(end, start + 2 * ROUND)
-    first, last = max(start - ROUND, 0), min(end + ROUND, len(text))
-    pieces = [["", text[first:start]], ["mark", text[start:end]], ["", text[end:last]]]
-    kept = [[kind, visible(piece)] for kind, piece in pieces if piece]
+    first, last = max(start - ROUND, 0), min(end + (ROUND if found else 2 * ROUND), len(text))
+    signs = _signs(text, first, last) if mask else []
+    for begin, stop, _ in signs:  # no cut goes through what is hidden
+        first, start = (begin if begin < at < stop else at for at in (first, start))
+        end, last = (stop if begin < at < stop else at for at in (end, last))
+    pieces = [
+        ["", _hidden(text, first, start, signs)],
+        ["mark", _hidden(text, start, end, signs)],
+        ["", _hidden(text, end, last, signs)],
+    ]
+    kept = [[kind, visible(piece)] for kind, piece in pieces if piece] or [["", ""]]
     return _whole(kept, before=first > 0, after=last < len(text))
+
+
+def _signs(text: str, first: int, last: int) -> list[tuple[int, int, str]]:
+    """What is masked between two places, or across them: (start, end, sign), none twice."""
+    begin = max(first - LONGEST_MASK, 0)
+    near = text[begin : last + LONGEST_MASK]
+    found: list[tuple[int, int, str]] = []
+    for pattern, sign in _MASKS:
+        for match in pattern.finditer(near):
+            start, end = begin + match.start(), begin + match.end()
+            if not any(start < stop and other < end for other, stop, _ in found):
+                found.append((start, end, sign))
+    return sorted(found)
+
+
+def _hidden(text: str, first: int, last: int, signs: list[tuple[int, int, str]]) -> str:
+    """A stretch of a text with signs for what is masked in it."""
+    shown, at = [], first
+    for start, end, sign in signs:
+        if first <= start and end <= last:
+            shown += [text[at:start], sign]
+            at = end
+    return "".join([*shown, text[at:last]])
 
 
 def _place(rule: str, text: str) -> tuple[int, int] | None:

@@ -8,15 +8,18 @@ one script, ours, named by its hash, and may not load anything.
 import base64
 import functools
 import hashlib
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
 from cleanpipe import store
+from cleanpipe.errors import InputError
 from cleanpipe.recipes.recipe import Recipe
 from cleanpipe.report import findings, pictures, rules, shown, trend
+from cleanpipe.report.excerpts import masked_name
 from cleanpipe.report.summary import attrition, cut_told, megabytes, share
 from cleanpipe.stats.stats import STABILITY
 
@@ -68,7 +71,17 @@ class Material:
 
 
 def material(folder: Path, recipe: Recipe, stats: store.Record) -> Material:
-    """What a run's folder holds for its page."""
+    """What a run's folder holds for its page.
+
+    Raises InputError where it has not all that the page shows: another version wrote it.
+    """
+    for name in ("examples.json", "inputs.json", "identity.json"):
+        if not (folder / name).exists():
+            raise InputError(
+                f"{folder / name} is missing: an older version of cleanpipe wrote this run, or "
+                "somebody deleted it. Its own report.html is what can be had; for this version's "
+                "page run the recipe again"
+            )
     examples = store.read_json(folder / "examples.json")
     return Material(
         run=folder.name,
@@ -95,6 +108,7 @@ def write(folder: Path, recipe: Recipe, stats: store.Record) -> Path:
 def render(template: str, known: Material) -> str:
     """Fill a template of this folder."""
     style, script = ((HERE / name).read_text(encoding="utf-8") for name in ("style.css", "find.js"))
+    known = known if known.examples.get("samples") == "full" else _without_addresses(known)
     stats = known.stats
     environment = _templates(is_html=template.startswith("report.html"))
     return environment.get_template(template).render(
@@ -129,6 +143,20 @@ def render(template: str, known: Material) -> str:
         recipe=known.recipe.dump(),
         notices=(*stats["alerts"], *known.recipe.notices),
     )
+
+
+def _without_addresses(known: Material) -> Material:
+    """The same material with masks in what documents and sources are called."""
+    named = ("stats", "examples", "listed", "holders", "earlier", "inputs")
+    return replace(known, **{name: _masked_names(getattr(known, name)) for name in named})
+
+
+def _masked_names(value: Any) -> Any:
+    if isinstance(value, str):
+        return masked_name(value)
+    if isinstance(value, Mapping):
+        return {masked_name(name): _masked_names(one) for name, one in value.items()}
+    return [_masked_names(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def fill(template: str, **values: Any) -> str:

@@ -127,6 +127,38 @@ def test_zclip_shortens_what_stands_out_and_is_taken_along():
     assert np.isfinite(whole.zclip.limit(float("inf")))
 
 
+def test_a_skipped_step_changes_no_weight_and_is_taken_along():
+    """The weights before and after are the same bytes; a resumed trainer skips the same steps."""
+    chance = np.random.default_rng(0)
+    batches = chance.integers(1, 300, (80, 2, 17))
+    batches[70] = 7  # one token without end: its loss stands out
+    options = Optimizer(skip=6.0, warmup=3)
+    whole = Trainer.begin(SHAPE, options, seed=0)
+    lines = [whole.take(batch) for batch in batches]
+    assert [number for number, line in enumerate(lines) if line["update_norm"] == 0] == [70]
+    begun = Trainer.begin(SHAPE, options, seed=0)
+    for batch in batches[:66]:
+        begun.take(batch)
+    twin = Trainer.resume(begun.state())
+    assert [twin.take(batch) for batch in batches[66:]] == lines[66:]
+
+
+def test_masked_tokens_are_read_and_not_learnt():
+    """The loss is that of the counted tokens; a batch's masked targets may be any others."""
+    batch = np.random.default_rng(0).integers(1, 300, (4, 17))
+    counted = np.ones((4, 16), bool)
+    counted[:, 15] = False  # the last target is read by no other token
+    other = batch.copy()
+    other[:, 16] = 5
+    weights = []
+    for given in (batch, other):
+        trainer = Trainer.begin(SHAPE, Optimizer(warmup=3), seed=0)
+        expected = trainer.losses(given)[counted].mean()
+        assert trainer.take(given, counted)["loss"] == pytest.approx(expected, rel=1e-5)
+        weights.append(torch.cat([one.flatten() for one in trainer.model.parameters()]))
+    assert torch.equal(*weights)
+
+
 def run(arm, seed, lr, losses, **more):
     looks = [{"tokens": 100 * i, "clean": x, "raw": x} for i, x in enumerate(losses)]
     known = {"arm": arm, "seed": seed, "lr": lr, "looks": looks, "own": "clean", "seen_loss": 3.0,

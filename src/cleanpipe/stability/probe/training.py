@@ -11,7 +11,7 @@ import numpy.typing as npt
 import orjson
 import torch
 
-from cleanpipe.stability.probe.clipping import ZClip
+from cleanpipe.stability.probe.clipping import SkipStep, ZClip
 from cleanpipe.stability.probe.model import Model, Shape
 
 Ids = npt.NDArray[np.int64]
@@ -38,6 +38,8 @@ class Optimizer:
     """The gradient norm above which gradients are scaled down; None: they never are."""
     zclip: float | None = None
     """The z-score of the gradient norm above which gradients are scaled down (clipping.py)."""
+    skip: float | None = None
+    """Deviations of loss or gradient norm above which a step is left out (clipping.py)."""
 
     def rate(self, step: int) -> float:
         """The learning rate of a step; the first is 1.
@@ -66,9 +68,11 @@ class Trainer:
     tokens: int = 0
     adam: torch.optim.AdamW = field(init=False)
     zclip: ZClip | None = field(init=False)
+    skip: SkipStep | None = field(init=False)
 
     def __post_init__(self) -> None:
         self.zclip = None if self.options.zclip is None else ZClip(self.options.zclip)
+        self.skip = None if self.options.skip is None else SkipStep(self.options.skip)
         decayed: list[torch.Tensor] = []
         kept: list[torch.Tensor] = []
         for name, weight in self.model.named_parameters():
@@ -90,8 +94,11 @@ class Trainer:
         deterministic()
         return cls(Model(shape, seed), options, log)
 
-    def take(self, batch: Ids) -> Line:
+    def take(self, batch: Ids, counted: npt.NDArray[np.bool_] | None = None) -> Line:
         """Train on (n, length + 1) token ids, and say what happened.
+
+        Where `counted` (n, length) is given, the loss is of its tokens alone; those of a mask are
+        read, and not learnt.
 
         `grad_norm` is before clipping, `update_norm` the length of the step in the weights, and
         `second_moment` the root of the mean of Adam's running mean of squares.
@@ -101,7 +108,8 @@ class Trainer:
         rate = self.options.rate(self.step)
         for group in self.adam.param_groups:
             group["lr"] = rate
-        loss = self.model.losses(torch.from_numpy(batch)).mean()
+        losses = self.model.losses(torch.from_numpy(batch))
+        loss = losses.mean() if counted is None else losses[torch.from_numpy(counted)].mean()
         self.adam.zero_grad(set_to_none=True)
         loss.backward()
         weights = list(self.model.parameters())
@@ -110,7 +118,8 @@ class Trainer:
         if self.zclip:
             torch.nn.utils.clip_grad_norm_(weights, self.zclip.limit(float(norm)))
         before = [weight.detach().clone() for weight in weights]
-        self.adam.step()
+        if not (self.skip and self.skip.out(loss.item(), float(norm))):
+            self.adam.step()
         moved = sum(
             float((weight.detach() - was).square().sum())
             for weight, was in zip(weights, before, strict=True)
@@ -155,6 +164,7 @@ class Trainer:
             "model": {name: weight.clone() for name, weight in self.model.state_dict().items()},
             "adam": self.adam.state_dict(),
             "zclip": None if self.zclip is None else deepcopy(self.zclip.__dict__),
+            "skip": None if self.skip is None else deepcopy(self.skip.__dict__),
         }
 
     @classmethod
@@ -168,6 +178,8 @@ class Trainer:
         trainer.adam.load_state_dict(_copied(state["adam"]))
         if state.get("zclip") and trainer.zclip:
             trainer.zclip = ZClip(**deepcopy(state["zclip"]))
+        if state.get("skip") and trainer.skip:
+            trainer.skip = SkipStep(**deepcopy(state["skip"]))
         return trainer
 
 

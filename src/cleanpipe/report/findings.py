@@ -32,10 +32,10 @@ def in_short(stats: Stats, before: Sequence[Mapping[str, Any]]) -> list[Answer]:
 
 
 def funnel(stats: Stats) -> list[Answer]:
-    """What was still there after each stage: documents and bytes of text; read comes first."""
+    """What was still there after each stage, in every unit that was counted; read comes first."""
     read = stats["documents"]["read"]
-    quarantined = {"documents": read - stats["raw"]["documents"], "bytes": 0}
-    left = {"documents": read, "bytes": stats["raw"]["bytes"]}
+    quarantined = {"documents": read - stats["raw"]["documents"]}
+    left = {**stats["raw"], "documents": read}
     steps = [{"stage": "came in", **left, "lost": 0}]
     for stage in STAGE_ORDER:
         rows = [row for row in stats["stages"] if row["stage"] == stage]

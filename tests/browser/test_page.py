@@ -9,6 +9,8 @@ import pytest
 from conftest import InProcess
 from hostile import STRINGS
 
+from cleanpipe.cli.cli import app
+from cleanpipe.cli.cli_stability import stability
 from cleanpipe.recipes.recipe_file import load
 from cleanpipe.report import rendering
 from cleanpipe.run import Work, all_steps
@@ -157,7 +159,7 @@ def test_hostile_strings_are_shown_and_do_nothing(hostile, open_page):
     sources = page.eval_on_selector_all("#groups td", "all => all.map(x => x.textContent)")
     assert len(set(sources) & set(STRINGS)) >= 50
     for string in STRINGS[::7]:
-        rendering.fill("#find", string)
+        page.fill("#find", string)
     assert (
         page.evaluate("document.querySelectorAll('img, iframe, object, base, form, link').length")
         == 0
@@ -193,6 +195,40 @@ def test_the_page_is_drawn_and_accessible(plain, open_page, width, scheme):
     assert [(one["id"], one["nodes"][0]["html"]) for one in found] == []
 
 
+def spikes_page(_, folder):
+    """A log with an event, whose name is markup."""
+    log = folder / f"{STRINGS[0].replace('/', '_')[:60]}.csv"
+    losses = [3 + (n % 7) / 50 + (4 if n == 300 else 0) for n in range(400)]
+    lines = [f"{n},{loss},{1 + (n % 5) / 20}" for n, loss in enumerate(losses)]
+    log.write_text("\n".join(["step,loss,grad_norm", *lines]) + "\n")
+    words = ["spikes", str(log), "--html", str(folder / "spikes.html")]
+    assert stability(words, result_action="return_value") == 0
+    return folder / "spikes.html"
+
+
+def diff_page(plain, folder):
+    """A run beside another with another bound."""
+    given = {"filter.words.low": "14"}
+    recipe = load(plain.folder / "recipe.yaml", given, output=str(folder / "other"))
+    now = all_steps(Work(recipe, InProcess(), lambda *_: None))
+    words = ["diff", str(plain.folder), str(now.folder), "--html", str(folder / "diff.html")]
+    assert app(words, result_action="return_value") == 0
+    return folder / "diff.html"
+
+
+@pytest.mark.parametrize("make", [spikes_page, diff_page], ids=lambda one: one.__name__)
+def test_other_pages_are_read_by_everybody_and_ask_for_nothing(plain, open_page, tmp_path, make):
+    """On a phone in the dark and on a desk: nothing too wide, no request, no violation of axe."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    path = make(plain, tmp_path)
+    for width, scheme in ((1280, "light"), (390, "dark")):
+        opened = open_page(path, width, scheme)
+        silent(opened, path)
+        assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
+        found = axe.Axe().run(opened.page).response["violations"]
+        assert [(one["id"], one["nodes"][0]["html"]) for one in found] == []
+
+
 def test_search_and_filters_find_documents(plain, open_page):
     """Words of a text, an id and a reason narrow the list; the keyboard reaches the box."""
     page = open_page(plain.report).page
@@ -202,9 +238,9 @@ def test_search_and_filters_find_documents(plain, open_page):
     page.keyboard.type("page-17")
     assert page.inner_text(said).startswith("1 of ")
     assert page.inner_text("#found tr:first-child td:first-child") == "page-17"
-    rendering.fill("#find", "no such document")
+    page.fill("#find", "no such document")
     assert page.inner_text(said).startswith("0 of ")
-    rendering.fill("#find", "")
+    page.fill("#find", "")
     assert page.inner_text(said) == every
     page.select_option("#only-why", "=filter words")
     reasons = page.eval_on_selector_all(

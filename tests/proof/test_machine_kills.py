@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from clusters import dask_cluster
 from conftest import digests
+from storage import a_store, client
 from test_kills import CLI, a_corpus
 
 from cleanpipe.verify import faults_of
@@ -86,6 +87,32 @@ def test_a_killed_run_is_gone_on_with_by_the_next(corpus, tmp_path):
         assert len(list(output.glob("_cleanpipe/runs/*"))) == 1
         assert {path: path.stat().st_mtime_ns for path in done} == done
     assert digests(output) == expected
+
+
+def test_storage_under_a_cluster_that_loses_a_worker(corpus, tmp_path, monkeypatch):
+    """Input and publication on storage, two Dask workers, one killed: byte-identical, fetched too."""
+    for extra in ("distributed", "moto", "boto3"):
+        pytest.importorskip(extra, reason="needs the extras dask and s3, and moto")
+    recipe, _, expected = corpus
+    output, place = tmp_path / "out", "s3://corpora/clean"
+    with a_store("corpora") as environment:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        for path in recipe.parent.glob("*.jsonl"):
+            client(environment).upload_file(str(path), "corpora", f"raw/{path.name}")
+        with dask_cluster(tmp_path / "dask") as cluster:
+            words = [*CLI, "run", recipe, "--output", output, "--input", "s3://corpora/raw/*.jsonl"]
+            words += ["--set", "input.0.id=id", "--set", f"output.publish_to={place}"]
+            running = subprocess.Popen([*words, "--set", f"machines={cluster.address}"])
+            while receipts(output, "measure") < 1:
+                assert running.poll() is None
+                time.sleep(0.01)
+            cluster.kill(cluster.workers[0])
+            assert running.wait(500) == 0
+        subprocess.run([*CLI, "fetch", place, tmp_path / "fetched"], check=True, timeout=500)
+    assert digests(output) == expected
+    assert digests(tmp_path / "fetched") == expected
+    assert faults_of(tmp_path / "fetched") == []
 
 
 @pytest.mark.parametrize("step", STEPS)

@@ -24,6 +24,9 @@ $(VENV)/.torch: $(STAMP)
 
 torch: $(VENV)/.torch  ## the extras `probe` and `readback`: tests that want them are skipped without
 
+clusters: $(STAMP)  ## Dask, Ray, boto3 and a small S3 server: tests of many machines are skipped without
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[clusters]'
+
 demo: $(STAMP)  ## clean sample_data/ with the Prefect flow and say what was kept and dropped
 	@$(BIN)/cleanpipe run configs/sample.yaml --prefect
 
@@ -50,4 +53,4 @@ check: $(STAMP)  ## lint, format and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-.PHONY: help torch demo test proof bench parity peers check
+.PHONY: help torch clusters demo test proof bench parity peers check

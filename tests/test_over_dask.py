@@ -5,19 +5,19 @@ import os
 
 import pytest
 from clusters import dask_cluster
-from conftest import digests
+from conftest import InProcess, digests
 
 from cleanpipe.errors import CleanpipeError, LockedError, RecipeError
 from cleanpipe.machines import serving
 from cleanpipe.machines.serving import Call, Ticket
 from cleanpipe.recipes.recipe import Recipe
 from cleanpipe.recipes.recipe_file import load
-from cleanpipe.run import compile_for, run
+from cleanpipe.run import Work, all_steps, compile_for, run
 from cleanpipe.verify import faults_of
 
 
 def test_two_dask_workers_write_the_bytes_of_one_process(tmp_path, sample_recipe):
-    """sample_data/, over Dask and by one local worker: byte-identical, and nobody stays behind."""
+    """sample_data/, over Dask and in one process: byte-identical, and nobody stays behind."""
     pytest.importorskip("distributed", reason="needs the extra dask")
     with dask_cluster(tmp_path / "dask") as cluster:
         over = {"machines": cluster.address}
@@ -25,7 +25,8 @@ def test_two_dask_workers_write_the_bytes_of_one_process(tmp_path, sample_recipe
         fence = os.open(tmp_path / "over" / "_cleanpipe" / "machines", os.O_RDWR)
         fcntl.flock(fence, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises where a machine still serves
         os.close(fence)
-    run(load(sample_recipe, output=str(tmp_path / "here")), workers=1)
+    here = load(sample_recipe, output=str(tmp_path / "here"))
+    all_steps(Work(here, InProcess(), lambda *_: None))
     assert digests(tmp_path / "over") == digests(tmp_path / "here")
     assert faults_of(tmp_path / "over") == []
 

@@ -90,7 +90,7 @@ def test_a_killed_run_is_gone_on_with_by_the_next(corpus, tmp_path):
 
 
 def test_storage_under_a_cluster_that_loses_a_worker(corpus, tmp_path, monkeypatch):
-    """Input and publication on storage, two Dask workers, one killed: byte-identical, fetched too."""
+    """Input and publication on storage, one of two workers killed: byte-identical, also fetched."""
     for extra in ("distributed", "moto", "boto3"):
         pytest.importorskip(extra, reason="needs the extras dask and s3, and moto")
     recipe, _, expected = corpus

@@ -23,7 +23,6 @@ from cleanpipe.recipes.recipe_file import load
 from cleanpipe.run import Work, all_steps
 from cleanpipe.training.callback import StepLog
 
-VOCABULARY = 1024
 END = "<end>"
 PLACEBO = "placebo"
 KINDS = ("single_token", "period_4", "noise_5", "base64", "digits", "mojibake")
@@ -119,6 +118,8 @@ class Plan:
     """Documents of a kind, and placebos."""
     lr: float = 3e-3
     width: int = 32
+    layers: int = 2
+    vocabulary: int = 1024
 
     @property
     def tokens(self) -> int:
@@ -144,7 +145,7 @@ class Trained:
 def made(folder, texts, seed, plan):
     """Plant documents in clean texts, run, export, train."""
     folder.mkdir(parents=True, exist_ok=True)
-    tokenizer = tokenizer_of(texts[:2000], folder / "tokenizer.json")
+    tokenizer = tokenizer_of(texts[:2000], folder / "tokenizer.json", plan.vocabulary)
     make = faults(texts, np.random.default_rng([seed, 5]))
     wanted = max(2, round(plan.dose * plan.tokens) - 1)
     rows = [
@@ -168,10 +169,10 @@ def made(folder, texts, seed, plan):
     return trained(folder, to, seed, plan)
 
 
-def tokenizer_of(texts, path):
+def tokenizer_of(texts, path, vocabulary):
     from cleanpipe.stability.probe.packing import trained_tokenizer
 
-    tokenizer = trained_tokenizer(texts, VOCABULARY)
+    tokenizer = trained_tokenizer(texts, vocabulary)
     tokenizer.save(str(path))
     return tokenizer
 
@@ -193,7 +194,7 @@ def trained(folder, to, seed, plan):
     rows = min(plan.steps * plan.batch, (len(ids) - 1) // plan.length) // plan.batch * plan.batch
     path = folder / "log.jsonl"
     path.unlink(missing_ok=True)
-    shape = Shape(vocabulary=VOCABULARY, width=plan.width, layers=2, length=plan.length)
+    shape = Shape(plan.vocabulary, plan.width, plan.layers, length=plan.length)
     trainer = Trainer.begin(shape, Optimizer(lr=plan.lr), seed, log=path)
     with StepLog(to / "steps.jsonl") as log:
         for first in range(0, rows, plan.batch):

@@ -24,7 +24,7 @@ from cleanpipe.stability.attribution.answer import answered, events_of, one_log
 from cleanpipe.stability.attribution.question import Question
 from cleanpipe.stability.spikes.events import Bounds
 
-PLAN = Plan(batch=8, width=24, each=9, dose=0.2)
+PLAN = Plan(batch=8, each=9, dose=0.2, width=24, layers=1, vocabulary=512)
 BOUNDS = Bounds(grad_norm=5.0)
 """Of spreads; the trainings are so short that 8 would leave too few events to ask about."""
 

@@ -59,18 +59,22 @@ def outliers(novels: Path, seed: int) -> dict[str, Any]:
     rest = rows[STEPS * BATCH :]
     pieces = rest[: PIECES * PIECE].reshape(PIECES, PIECE, -1)
     clean = np.stack([gradient(trainer.model, piece) for piece in pieces])
+    products = clean @ clean.T
     ground = Ground.of(tokenizer, rest[PIECES * PIECE :], rows[: STEPS * BATCH].ravel())
     length, found = SHAPE.length, {}
     for size in SIZES:
         count = size // PIECE
 
-        def norm(tokens: int, own: Floats | float, count: int = count) -> float:
+        def norm(tokens: int, own: Floats | None = None, count: int = count) -> float:
             """The logarithm of a gradient norm: clean pieces, and what takes their place."""
             left = count - round(tokens / (PIECE * length))
-            sums = clean[chance.choice(PIECES, left, replace=False)].sum(axis=0) + own
-            return float(np.log(np.linalg.norm(sums) / (left * PIECE * length + tokens)))
+            drawn = chance.choice(PIECES, left, replace=False)
+            square = products[np.ix_(drawn, drawn)].sum()
+            if own is not None:
+                square += 2 * (clean[drawn] @ own).sum() + own @ own
+            return float(np.log(square) / 2 - np.log(left * PIECE * length + tokens))
 
-        usual = np.array([norm(0, 0.0) for _ in range(CLEAN)])
+        usual = np.array([norm(0) for _ in range(CLEAN)])
         middle = np.median(usual)
         spread = 1.4826 * np.median(np.abs(usual - middle))
         for kind in KINDS:

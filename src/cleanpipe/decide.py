@@ -170,6 +170,7 @@ class Decisions:
         self.domain_rank = nothing_known()
         self.copies = self.alive.astype(np.int32)
         self.groups = pl.DataFrame()
+        self.published: dict[str, grouping.Published] = {}  # by earlier nights, of each group
         self.nowhere: list[str] = []
         self.not_augmented: dict[str, int] = {}
         """Columns of `balance.by` that no document has a value in."""
@@ -287,8 +288,8 @@ class Decisions:
             takes_part &= inside
         left, table = rows[takes_part], table.filter(pl.Series(takes_part))
         try:
-            copies = self._augmentable(table, balance.copies(table))
-            self.groups = balance.report(table, copies)
+            copies = self._augmentable(table, balance.copies(table, self.published))
+            self.groups = balance.report(table, copies, self.published)
         except ValueError as error:
             raise RecipeError(f"balance: {error}") from error
         self.copies[left] = copies

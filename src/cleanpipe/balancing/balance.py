@@ -5,7 +5,7 @@ one document of what was asked for, and what could not be met is said.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
@@ -16,8 +16,8 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from cleanpipe.balancing import allocation, grouping
-from cleanpipe.balancing.grouping import Group, Held
-from cleanpipe.nearest import did_you_mean
+from cleanpipe.balancing.grouping import Group, Held, Published
+from cleanpipe.nearest import did_you_mean, listed
 
 CLUSTER_SIZE = "cluster_size"
 """How many documents dedup found alike: a number that only decide knows."""
@@ -31,6 +31,7 @@ FINEWEB2 = {1: 1, 2: 2, 3: 3, 5: 5, 100: 8, 1000: 1}
 github.com/huggingface/fineweb-2): what the web repeats is better, up to what it repeats by rote."""
 
 Name = Annotated[str, Field(min_length=1)]
+Numbers = npt.NDArray[np.int64]
 
 
 class Caps(BaseModel):
@@ -298,8 +299,12 @@ class Balance(BaseModel):
             inside["domain_cap"] = found
         return pl.DataFrame(inside)
 
-    def copies(self, table: pl.DataFrame) -> npt.NDArray[np.int32]:
+    def copies(
+        self, table: pl.DataFrame, published: Mapping[str, Published] | None = None
+    ) -> npt.NDArray[np.int32]:
         """How often each document is written: 0 drops it, 1 keeps it, more adds copies.
+
+        With what is `published` of each group already, the whole comes nearest to its shares.
 
         `table` has the columns group (as of `group()`), size (as of `size()`), chance (u64) and,
         with rehydration, repeats (as of `repeats()`), one row a document. How: `allocation.copies`.
@@ -312,33 +317,41 @@ class Balance(BaseModel):
         >>> Balance(by="lang").copies(table).tolist()
         [0, 1, 2]
         """
-        keys, codes = grouping.codes(table["group"])
-        sizes, repeats = _numbers(table)
-        groups = self._groups(keys, codes, sizes, repeats)
-        self.refuse(groups)
-        targets = np.array([groups[name].target for name in keys], dtype=np.int64)
+        groups, codes, sizes, repeats = self._grouped(table, published or {})
+        targets = np.array([groups[name].target for name in sorted(groups)], dtype=np.int64)
         chances = table["chance"].cast(pl.UInt64).to_numpy()
         return allocation.copies(codes, sizes, chances, repeats, targets)
 
-    def _groups(
-        self,
-        keys: Sequence[str],
-        codes: npt.NDArray[np.int64],
-        sizes: npt.NDArray[np.int64],
-        repeats: npt.NDArray[np.int64],
-    ) -> dict[str, Group]:
-        totals, counted = (
+    def _grouped(
+        self, table: pl.DataFrame, published: Mapping[str, Published]
+    ) -> tuple[dict[str, Group], Numbers, Numbers, Numbers]:
+        """The groups' targets, and of each document its group's place, its size and repeats."""
+        keys, codes = grouping.codes(table["group"], published)
+        sizes, repeats = _numbers(table)
+        before = {name: known.size for name, known in published.items()}
+        tonight, counted = (
             dict(zip(keys, allocation.group_totals(codes, s, len(keys)).tolist(), strict=True))
             for s in (sizes, sizes * repeats)
         )
-        return self.targets(totals, counted if self.rehydrate else None)
+        totals = {name: size + before.get(name, 0) for name, size in tonight.items()}
+        repeated = {name: size + before.get(name, 0) for name, size in counted.items()}
+        groups = self.targets(totals, repeated if self.rehydrate else None)
+        self.refuse(groups)
+        if published:
+            groups = grouping.added(groups, tonight, published, self.max_epochs)
+        return groups, codes, sizes, repeats
 
-    def report(self, table: pl.DataFrame, copies: npt.NDArray[np.int32]) -> pl.DataFrame:
+    def report(
+        self,
+        table: pl.DataFrame,
+        copies: npt.NDArray[np.int32],
+        published: Mapping[str, Published] | None = None,
+    ) -> pl.DataFrame:
         """One row a group: what was asked for and what `copies` achieves.
 
-        `table` is the one that `copies` was made from. epochs is achieved over size; unique the
-        size of what is written at least once, effective what all copies are worth, next_costs what
-        one unit more of that takes (see `cleanpipe.balancing.repetition`).
+        `table` and `published` are those that `copies` was made from. epochs is achieved over size;
+        unique the size of what is written once or more, effective what all copies are worth,
+        next_costs what one unit more of that takes (see `cleanpipe.balancing.repetition`).
 
         >>> table = pl.DataFrame({"group": ["en", None], "size": [60, 40], "chance": [7, 3]})
         >>> balance = Balance(by="lang", strategy="proportional")
@@ -346,9 +359,7 @@ class Balance(BaseModel):
         >>> report.select("group", "target", "achieved", "effective").rows()
         [('en', 60, 60, 60), ('null', 40, 40, 40)]
         """
-        keys, codes = grouping.codes(table["group"])
-        sizes, repeats = _numbers(table)
-        groups = self._groups(keys, codes, sizes, repeats)
+        groups, codes, sizes, _ = self._grouped(table, published or {})
         return grouping.report(groups, codes, sizes, copies)
 
     def _shares(self, totals: Mapping[str, int]) -> dict[str, int]:
@@ -371,7 +382,7 @@ class Balance(BaseModel):
         for name in sorted(self.weights.keys() - totals.keys()):
             raise ValueError(
                 f"weights name the group '{name}', but no clean document has {self.label()} "
-                f"'{name}'{did_you_mean(name, totals)} (there are: {_listed(totals)})"
+                f"'{name}'{did_you_mean(name, totals)} (there are: {listed(totals)})"
             )
         for name in sorted(totals.keys() - self.weights.keys()):
             raise ValueError(
@@ -380,13 +391,7 @@ class Balance(BaseModel):
             )
 
 
-def _listed(names: Iterable[str]) -> str:
-    ordered = sorted(names)
-    more = f" and {len(ordered) - 10} more" if len(ordered) > 10 else ""
-    return ", ".join(ordered[:10]) + more
-
-
-def _numbers(table: pl.DataFrame) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def _numbers(table: pl.DataFrame) -> tuple[Numbers, Numbers]:
     """Sizes and repeats of the documents."""
     sizes = table["size"].cast(pl.Int64).to_numpy()
     if "repeats" not in table.columns:

@@ -1,7 +1,9 @@
 """Groups of documents: their names by columns, and what was asked of each and achieved."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from itertools import pairwise
 from typing import Literal
 
@@ -24,6 +26,7 @@ REPORT_SCHEMA = {
     "asked_share": pl.Float64,
     "target": pl.Int64,
     "achieved": pl.Int64,
+    "published": pl.Int64,
     "achieved_share": pl.Float64,
     "epochs": pl.Float64,
     "needed_epochs": pl.Float64,
@@ -36,6 +39,16 @@ REPORT_SCHEMA = {
 
 _MADE = ("achieved", "achieved_share", "epochs", "unique", "effective", "next_costs")
 _KINDS = {name: kind for name, kind in REPORT_SCHEMA.items() if name not in _MADE}
+
+
+@dataclass(frozen=True)
+class Published:
+    """What is published of a group, in the unit of `Balance`."""
+
+    size: int
+    """The clean total of its documents, dropped ones among them: what shares went by."""
+    written: int
+    """What of it was written, copies included."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,11 +67,33 @@ class Group:
     """How often they would have to be seen for the asked share."""
     held_by: Held | None
     """The option that kept it from its share, if any did."""
+    published: int = 0
+    """What earlier nights have written of it, copies included; it stays, and counts."""
 
     @property
     def capped(self) -> bool:
         """Whether it is kept below what it would have taken."""
         return self.held_by in {"max_epochs", "caps.group"}
+
+
+def added(
+    whole: Mapping[str, Group],
+    totals: Mapping[str, int],
+    published: Mapping[str, Published],
+    max_epochs: float,
+) -> dict[str, Group]:
+    """What a night adds to each group: what the whole is short of, as far as tonight's text goes.
+
+    `whole` has the targets of all that was ever read; `totals` is what tonight has of each group.
+    """
+    found = {}
+    for name, group in whole.items():
+        size, written = totals.get(name, 0), published[name].written if name in published else 0
+        most = math.floor(Fraction(max_epochs) * size)
+        target = min(max(group.target - written, 0), most)
+        epochs = target / size if size else 0.0
+        found[name] = replace(group, size=size, target=target, epochs=epochs, published=written)
+    return found
 
 
 def named(names: Sequence[str], buckets: Mapping[str, Sequence[float]]) -> pl.Expr:
@@ -103,10 +138,13 @@ def _bucket(name: str, edges: Sequence[float]) -> pl.Expr:
     return chosen
 
 
-def codes(groups: pl.Series) -> tuple[list[str], npt.NDArray[np.int64]]:
-    """The groups' names, sorted, and the place of each document's group among them."""
+def codes(groups: pl.Series, also: Iterable[str] = ()) -> tuple[list[str], npt.NDArray[np.int64]]:
+    """The groups' names, sorted, and the place of each document's group among them.
+
+    `also` are groups that are named, whether a document is of them or not.
+    """
     column = groups.cast(pl.String).fill_null(NULL_GROUP)
-    names = sorted(column.unique().to_list())
+    names = sorted({*column.unique().to_list(), *also})
     places = pl.DataFrame(
         {"group": names, "code": range(len(names))},
         schema={"group": pl.String, "code": pl.Int64},
@@ -135,6 +173,7 @@ def report(
             "size": groups[name].size,
             "asked_share": groups[name].asked_share,
             "target": groups[name].target,
+            "published": groups[name].published,
             "needed_epochs": groups[name].needed_epochs,
             "capped": groups[name].capped,
             "held_by": groups[name].held_by,
@@ -156,11 +195,12 @@ def achieved(
     for code, times, size in seen.group_by("code", "times").agg(pl.sum("size")).iter_rows():
         by_times[code].append((size, times))
     got = allocation.group_totals(codes, sizes * copies, groups.height).tolist()
-    written = sum(got) or 1
+    whole = [one + before for one, before in zip(got, groups["published"], strict=True)]
+    written = sum(whole) or 1
     unique = [sum(size for size, times in found if times) for found in by_times.values()]
     return groups.with_columns(
         achieved=pl.Series(got, dtype=pl.Int64),
-        achieved_share=pl.Series([one / written for one in got], dtype=pl.Float64),
+        achieved_share=pl.Series([one / written for one in whole], dtype=pl.Float64),
         epochs=pl.Series(
             [one / size if size else 0.0 for one, size in zip(got, groups["size"], strict=True)],
             dtype=pl.Float64,

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cleanpipe import identity, outcome, store
+from cleanpipe.balancing.grouping import Published
 from cleanpipe.duplicates.deduplicate import Map
 from cleanpipe.errors import InputError, RecipeError
 from cleanpipe.input import places
@@ -123,6 +124,17 @@ def runs_of(manifest: store.Record) -> list[str]:
     return [*(night["run"] for night in manifest.get("nights", ())), manifest["run"]]
 
 
+def published(control: Path, runs: Sequence[str]) -> dict[str, Published]:
+    """What these runs read and wrote of each group, by their statistics."""
+    found: dict[str, Published] = {}
+    for run in runs:
+        for row in store.read_json(control / "runs" / run / "stats.json")["groups"]:
+            before = found.get(row["group"], Published(0, 0))
+            sums = before.size + row["size"], before.written + row["achieved"]
+            found[row["group"]] = Published(*sums)
+    return found
+
+
 def new_shards(
     recipe: Recipe, manifest: store.Record, *, rehash: bool = False
 ) -> tuple[Shard, ...]:
@@ -211,6 +223,8 @@ class Night(Work):
     def measured(self) -> store.Record:
         """End pass 1; documents that were taken out for good do not come in again."""
         result = super().measured()
+        if self.base is not None:
+            self.decisions.published = published(self.control, runs_of(self.base))
         self.schema = self._fitting(self.schema)
         if self.forgotten:
             ids = self.decisions.documents.columns(("id",)).to_series()

@@ -10,10 +10,8 @@ from collections.abc import Iterator
 from cleanpipe.balancing import grouping
 from cleanpipe.errors import RecipeError
 from cleanpipe.measures import fasttext_models
-from cleanpipe.nearest import did_you_mean
+from cleanpipe.nearest import did_you_mean, listed
 from cleanpipe.recipes.recipe import Recipe
-
-SHOWN = 10
 
 
 def problems(recipe: Recipe) -> Iterator[tuple[str, str]]:
@@ -32,12 +30,7 @@ def problems(recipe: Recipe) -> Iterator[tuple[str, str]]:
         for column, part, values in zip(balance.names(), parts, known, strict=True):
             if values is not None and part not in values:
                 what = f"no document can have {column} '{part}'{did_you_mean(part, values)}"
-                yield "balance.weights", f"'{group}': {what} (there are: {_listed(values)})"
-
-
-def _listed(values: set[str]) -> str:
-    more = f" and {len(values) - SHOWN} more" if len(values) > SHOWN else ""
-    return ", ".join(sorted(values)[:SHOWN]) + more
+                yield "balance.weights", f"'{group}': {what} (there are: {listed(values)})"
 
 
 def _values(recipe: Recipe, column: str) -> set[str] | None:

@@ -28,7 +28,7 @@ def entropy(spread: Any, total: Any) -> Any:
 
 @njit(cache=True, nogil=True)
 def word_variety(
-    hashes: Hashes,
+    cells: Hashes,
     tokens: Any,
     distinct: Any,
     words: Any,
@@ -48,24 +48,21 @@ def word_variety(
     """
     mask = np.uint64(table_size(tokens + folded) - 1)
     for k in range(distinct):
-        together[k] = 0 if hashes[k] & SYMBOL_BIT else times[k]
+        together[k] = 0 if cells[k + 1] & SYMBOL_BIT else times[k]
     known = np.uint64(distinct)
     for k in range(folded):
         number = np.uint64(ids[folded_at[k]])
-        count = together[number]
-        if count == 0:
-            continue  # done, or the fold of another
+        count = together[number]  # 0 if done: the rest adds nothing then, and is no branch
         together[number] = 0
         key = folds[k]
-        place = find_number(slots, mask, key, hashes)
+        place = find_number(slots, mask, key, cells)
         other = np.uint64(slots[place])
-        if other:
-            together[other - ONE] += count
-            continue
-        hashes[known] = key
-        together[known] = count
-        known += ONE
-        slots[place] = known
+        together[known] = 0
+        known += np.uint64(other == 0)
+        target = other or known
+        slots[place] = target
+        cells[target] = key
+        together[target - ONE] += count
     different = 0
     spread = weight(words)
     for k in range(known):

@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
 
 from cleanpipe.kernels.counts import Count, Counts
-from cleanpipe.kernels.hashing import Bytes, bit_length, word_at, zeros_below
+from cleanpipe.kernels.hashing import Bytes, bit_length, ones, word_at, zeros_below
 from cleanpipe.kernels.logs import LOG_BITS, weight
 
 Cells = npt.NDArray[np.uint16]
@@ -139,6 +141,22 @@ def matches(data: Bytes, first: Any, last: Any, places: Cells, distances: Tallie
     return found, matched, extra
 
 
+def _which_occur_code(_typing_context: Any, tallies: Any, _first: Any) -> Any:
+    """A bit for each of 64 tallies from the first one on that is not zero; written as vectors."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        vector = ir.VectorType(ir.IntType(32), 64)
+        array = context.make_array(signature.args[0])(context, builder, arguments[0])
+        at = builder.bitcast(builder.gep(array.data, [arguments[1]]), vector.as_pointer())
+        held = builder.icmp_signed("!=", builder.load(at, align=4), ir.Constant(vector, [0] * 64))
+        return builder.bitcast(held, ir.IntType(64))
+
+    return types.uint64(tallies, types.uint64), code
+
+
+_which_occur: Any = intrinsic(_which_occur_code)
+
+
 @njit(cache=True, nogil=True)
 def coded_bits(
     size: Any, bytes_: Tallies, found: Any, matched: Any, extra: Any, far: Tallies
@@ -146,17 +164,14 @@ def coded_bits(
     """What one window costs, in units of 2^-24 bits; literals as if drawn from all its bytes."""
     spread = weight(size)
     values, high = 0, 0
-    for value in range(256):
-        values += bytes_[value] > 0
     for value in range(144, 256):
         high += bytes_[value]  # one bit more in DEFLATE's fixed code
-    left = values
-    value = 0
-    while left:
-        count = bytes_[np.uint64(value)]
-        left -= count > 0
-        spread -= weight(count)
-        value += 1
+    for first in range(np.uint64(0), np.uint64(256), np.uint64(64)):
+        held = _which_occur(bytes_, first)
+        values += ones(held)
+        while held:
+            spread -= weight(bytes_[first + zeros_below(held)])
+            held &= held - np.uint64(1)
     literals = size - matched
     coded = literals * spread // size
     coded += weight(literals + found) - weight(literals) - weight(found)

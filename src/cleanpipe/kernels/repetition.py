@@ -51,29 +51,28 @@ def find(table: Hashes, mask: Any, key: Any, place: Any) -> Any:
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def find_number(slots: Numbers, mask: Any, key: Any, hashes: Hashes) -> Any:
-    """The slot of the key's number, counted from one, or the empty one to put it in.
+def find_number(slots: Numbers, mask: Any, key: Any, cells: Hashes) -> Any:
+    """The slot of the key's number, counted from one, or the empty one, of 0, to put it in.
 
-    hashes[number - 1] is the key: four bytes a slot keep more of a text in a fast cache. Whether a
-    slot is empty is no branch of its own: nobody foresees which tokens are new.
+    cells[number] is the key: four bytes a slot keep more of a text in a fast cache. cells[0] is
+    made the key, too, so that no branch asks whether a slot is empty: nobody foresees which tokens
+    are new.
     """
+    cells[0] = key
     place = key & mask
-    while True:
-        number = np.uint64(slots[place])
-        taken = np.uint64(number != 0)
-        if not taken & np.uint64(hashes[number - taken] != key):
-            return place
+    while cells[np.uint64(slots[place])] != key:
         place = (place + ONE) & mask
+    return place
 
 
 @njit(cache=True, nogil=True)
 def number_tokens(
-    hashes: Hashes, tokens: Any, more: Any, slots: Numbers, ids: Numbers, times: Numbers
+    cells: Hashes, tokens: Any, more: Any, slots: Numbers, ids: Numbers, times: Numbers
 ) -> Any:
     """Number the tokens in the order of their first places, into `ids`; how many differ.
 
-    `times` says how often each number occurs. The hashes are overwritten by the distinct ones. The
-    slots are left with room for so many `more` keys.
+    Their hashes are cells[1], cells[2], ..., and are overwritten by the distinct ones. `times` says
+    how often each number occurs. The slots are left with room for so many `more` keys.
     """
     size = table_size(tokens + more)
     slots[:size] = 0
@@ -81,14 +80,14 @@ def number_tokens(
     times[:tokens] = 0
     distinct = np.uint64(0)
     for i in range(np.uint64(tokens)):
-        key = hashes[i]
-        place = find_number(slots, mask, key, hashes)
+        key = cells[i + ONE]
+        place = find_number(slots, mask, key, cells)
         known = np.uint64(slots[place])
         distinct += np.uint64(known == 0)
         number = known or distinct
         slots[place] = number
+        cells[number] = key
         number -= ONE
-        hashes[number] = key
         times[number] += 1
         ids[i] = number
     return np.int64(distinct)
@@ -105,7 +104,7 @@ def repeated_ngrams(
     slots: Numbers,
     at: Numbers,
     numbers: Numbers,
-    keys: Hashes,
+    cells: Hashes,
     marks: Bytes,
 ) -> None:
     """Characters in the most frequent and in the repeated n-grams.
@@ -114,9 +113,10 @@ def repeated_ngrams(
     only at these. A pair of their numbers is the n-gram, so that none is taken for another.
     `at` and `numbers` hold the places of those that repeat, in order, and their numbers.
     """
+    keys = cells[1:]
     pairs = pair_tokens(ids, tokens, times, distinct, at, keys, marks)
     for n in range(2, LONGEST_NGRAM + 1):
-        number_tokens(keys, pairs, 0, slots, numbers, times)
+        number_tokens(cells, pairs, 0, slots, numbers, times)
         most = 1
         chars = 0
         free = 0
@@ -124,17 +124,15 @@ def repeated_ngrams(
         for k in range(np.uint64(pairs)):
             number = np.uint64(numbers[k])
             known = times[number]
-            if known == 1:
-                continue
             place = at[k]
             at[found] = place
             numbers[found] = number
-            found += ONE
+            found += np.uint64(known > 1)
             if n < 5:
                 if known > most:
                     most = known
                     chars = ends[place + n] - ends[place] + n - 1
-            elif place >= free:
+            elif place >= free and known > 1:
                 if known & SEEN:
                     chars += ends[place + n] - ends[place]
                     free = place + n

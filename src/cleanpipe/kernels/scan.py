@@ -121,7 +121,8 @@ def scan(
         raise ValueError("a text has 2 GiB or more: split it into documents")
     # A token and a newline need a byte each. Pages that no text touches cost nothing.
     room = longest + 1
-    hashes = np.empty(2 * room, np.uint64)  # of tokens, and of words folded that are none of them
+    cells = np.empty(1 + 2 * room, np.uint64)  # of tokens, and of folded words that are none
+    hashes = cells[1:]
     words = np.empty(room, np.uint64)
     folded_at = np.empty(room, np.int32)
     folds = np.empty(room, np.uint64)
@@ -175,9 +176,9 @@ def scan(
         row[Count.UNBROKEN_RUN], row[Count.BASE64_CHARS] = unbroken(text, start, stop)
         row[Count.HEX_DIGITS] = hex_digits(text, start, stop)
 
-        distinct = number_tokens(hashes, tokens, folded, slots, ids, times)
+        distinct = number_tokens(cells, tokens, folded, slots, ids, times)
         row[Count.DISTINCT_WORDS], row[Count.UNIGRAM_ENTROPY] = word_variety(
-            hashes,
+            cells,
             tokens,
             distinct,
             row[Count.WORDS],
@@ -190,7 +191,7 @@ def scan(
             together,
         )
         row[Count.STOP_WORDS] = stop_words(hashes, distinct)
-        repeated_ngrams(ids, tokens, ends, times, distinct, row, slots, at, numbers, hashes, marks)
+        repeated_ngrams(ids, tokens, ends, times, distinct, row, slots, at, numbers, cells, marks)
         repeats(padded, tokens, numbers, row)
         window_period(numbers, tokens, hashes, row)
         window_entropy(ids, tokens, distinct, times, row)

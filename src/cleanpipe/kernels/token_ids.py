@@ -32,7 +32,8 @@ def measure_ids(places: Places, ids: npt.NDArray[np.uint32], counts: Counts) -> 
     room = 1
     for i in range(len(counts)):
         room = max(room, places[i + 1] - places[i])
-    hashes = np.empty(room, np.uint64)
+    cells = np.empty(1 + room, np.uint64)
+    hashes = cells[1:]
     padded = room_for_ids(room)
     numbers = padded[BEFORE:]
     times = np.empty(room, np.int32)
@@ -43,7 +44,7 @@ def measure_ids(places: Places, ids: npt.NDArray[np.uint32], counts: Counts) -> 
         tokens = places[i + 1] - start
         for k in range(tokens):
             hashes[k] = fmix64(np.uint64(ids[start + k]))
-        distinct = number_tokens(hashes, tokens, 0, slots, numbers, times)
+        distinct = number_tokens(cells, tokens, 0, slots, numbers, times)
         repeats(padded, tokens, repeated, counts[i])
         window_period(repeated, tokens, hashes, counts[i])
         window_entropy(numbers, tokens, distinct, times, counts[i])

@@ -17,7 +17,7 @@ ALLOWED = {
     },
     "normalize": {
         *("draft", "fixes", "kernels", "line_rules", "patterns", "placeholders", "repair"),
-        "white_space",
+        *("plain", "white_space"),
     },
     "augment": {"external", "infill", "kernels", "likeness", "rearrange", "rewording"},
     "external": set(),

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from reference import counts
 from scipy.stats import spearmanr
 
+import cleanpipe
 from cleanpipe.kernels import logs
 from cleanpipe.kernels.buffers import text_buffers
 from cleanpipe.kernels.minhash import permutations
@@ -177,3 +178,10 @@ def test_compression_ratio_ranks_documents_as_zlib_does(corpora, name, least):
     texts = [text for text in texts[:: max(1, len(texts) // 3000)] if text]
     zlibs = [len(text.encode()) / len(zlib.compress(text.encode(), 6)) for text in texts]
     assert spearmanr(measured(texts)["compression_ratio"], zlibs).statistic > least
+
+
+@pytest.mark.parametrize("function", [cleanpipe.measure, cleanpipe.signatures, cleanpipe.normalize])
+def test_a_lone_surrogate_is_named(function):
+    """Python's strings can have one, UTF-8 cannot: the text, the place and the way out are told."""
+    with pytest.raises(ValueError, match=r"text 1 has .* U\+D800, at character 2.*replace it"):
+        function(["fine", "a \ud800 b"])

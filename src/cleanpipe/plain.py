@@ -22,6 +22,26 @@ _DIGITS = {8: 3, 16: 5, 32: 10, 64: 20}  # decimal digits of an integer of so ma
 _MANTISSA = {16: 11, 32: 24, 64: 53}
 
 
+def refuse_lone_surrogates(texts: Iterable[str | None]) -> None:
+    """Nothing, if all texts can be UTF-8.
+
+    Errors: ValueError names the first that cannot, and what to do.
+
+    >>> refuse_lone_surrogates(["fine", None])
+    """
+    for number, text in enumerate(texts):
+        if text is None:
+            continue
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(
+                f"text {number} has a lone surrogate, U+{ord(text[error.start]):04X}, at character"
+                f" {error.start}, which UTF-8 cannot hold:"
+                ' replace it, as by text.encode("utf-8", "replace").decode()'
+            ) from None
+
+
 def as_text(column: pa.ChunkedArray | pa.Array) -> pa.LargeStringArray:
     """Each value's one text; nulls stay null.
 

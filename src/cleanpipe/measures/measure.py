@@ -275,7 +275,12 @@ def _large(texts: Iterable[str]) -> pa.LargeStringArray:
     if isinstance(texts, pl.Series):
         column = texts.cast(pl.String).to_arrow(compat_level=pl.CompatLevel.oldest())
         return column.cast(pa.large_string())
-    return pa.array(list(texts), type=pa.large_string())
+    given = list(texts)
+    try:
+        return pa.array(given, type=pa.large_string())
+    except UnicodeEncodeError:
+        plain.refuse_lone_surrogates(given)
+        raise
 
 
 def signatures(

@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema, field_validator
 
 from cleanpipe.kernels import clean
+from cleanpipe.plain import refuse_lone_surrogates
 from cleanpipe.text import white_space
 from cleanpipe.text.draft import Draft, Rows, Step, as_arrow
 from cleanpipe.text.fixes import BITS, DEFAULT, FIXES, SCHEMA, FixName, in_order, with_signs
@@ -274,6 +275,14 @@ class Normalize(BaseModel):
         return draft, rows, hopeless
 
 
+def _series(texts: list[str | None]) -> pl.Series:
+    try:
+        return pl.Series(texts, dtype=pl.String)
+    except UnicodeEncodeError:
+        refuse_lone_surrogates(texts)
+        raise
+
+
 def normalize(
     texts: Iterable[str | None] | pl.Series, fixes: Iterable[str] = DEFAULT, **options: Any
 ) -> pl.Series:
@@ -290,10 +299,11 @@ def normalize(
 
     Raises:
         TypeError: if `texts` is a Series of anything but strings.
+        ValueError: if a text has a lone surrogate, which UTF-8 cannot hold.
         pydantic.ValidationError: if a fix has no such name.
 
     """
-    series = texts if isinstance(texts, pl.Series) else pl.Series(list(texts), dtype=pl.String)
+    series = texts if isinstance(texts, pl.Series) else _series(list(texts))
     if series.dtype != pl.String:
         raise TypeError(f"texts are {series.dtype}, expected String: cast the Series first")
     array = series.rechunk().fill_null("").to_arrow(compat_level=pl.CompatLevel.oldest())

@@ -84,7 +84,7 @@ def outliers(novels: Path, seed: int) -> dict[str, Any]:
                 for _ in range(DOCUMENTS):
                     bad = FAULTS[kind](ground, -(-tokens // length), chance)
                     own = gradient(trainer.model, bad, tokens)
-                    z.append((norm(tokens, own) - middle) / spread)
+                    z.append(float((norm(tokens, own) - middle) / spread))
                 found[f"{size} {kind} {dose}"] = z
     return {"seed": seed, "z": found}
 

@@ -51,7 +51,7 @@ def deliver(corpus, night, chance):
 
 def what_goes_wrong(corpus, night, chance):
     """A gate that fails, a night that is killed twice: readers see what they saw."""
-    before = corpus.published()
+    before = corpus.published() if night > 1 else []
     if night % 6 == 0:
         with pytest.raises(GateError):
             corpus.night(gates={"kept_documents": {"low": 10**9}})

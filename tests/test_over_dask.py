@@ -2,6 +2,8 @@
 
 import fcntl
 import os
+import re
+from pathlib import Path
 
 import pytest
 from clusters import dask_cluster
@@ -89,3 +91,13 @@ def test_a_cluster_needs_its_extra(monkeypatch, tmp_path):
     )
     with pytest.raises(RecipeError, match=r"pip install 'cleanpipe\[dask\]'"):
         machines.connect(recipe, compile_for)
+
+
+def test_the_recipe_of_the_page_is_one(tmp_path):
+    """docs/many-machines.md shows a recipe for storage; it loads."""
+    page = Path(__file__).parents[1] / "docs" / "many-machines.md"
+    (shown,) = re.findall(r"```yaml\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
+    (tmp_path / "recipe.yaml").write_text(shown, encoding="utf-8")
+    recipe = load(tmp_path / "recipe.yaml")
+    assert recipe.input[0].path == "s3://raw/news/**/*.jsonl.zst"
+    assert recipe.output.publish_to == "s3://clean/news"

@@ -1,5 +1,6 @@
 """A machine lost in the middle of a run, on clusters of real processes."""
 
+import os
 import subprocess
 import time
 from pathlib import Path
@@ -10,6 +11,10 @@ from conftest import digests
 from storage import a_store, client
 from test_kills import CLI, a_corpus
 
+from cleanpipe.errors import WorkerDiedError
+from cleanpipe.machines.machines import connect
+from cleanpipe.recipes.recipe_file import load
+from cleanpipe.run import compile_for
 from cleanpipe.verify import faults_of
 
 pytestmark = pytest.mark.proof
@@ -113,6 +118,47 @@ def test_storage_under_a_cluster_that_loses_a_worker(corpus, tmp_path, monkeypat
     assert digests(output) == expected
     assert digests(tmp_path / "fetched") == expected
     assert faults_of(tmp_path / "fetched") == []
+
+
+def test_a_lost_scheduler_ends_the_run_and_one_machine_goes_on(corpus, tmp_path):
+    """Exit code 6 and what to do; the next run, without a cluster, keeps what was done."""
+    pytest.importorskip("distributed", reason="needs the extra dask")
+    recipe, _, expected = corpus
+    output = tmp_path / "out"
+    words = [*CLI, "run", recipe, "--output", output]
+    with dask_cluster(tmp_path / "dask") as cluster:
+        over = ["--set", f"machines={cluster.address}"]
+        running = subprocess.Popen([*words, *over], stderr=subprocess.PIPE, text=True)
+        while receipts(output, "measure") < 1:
+            assert running.poll() is None
+            time.sleep(0.01)
+        cluster.scheduler.kill()
+        said = running.communicate(timeout=200)[1]
+        assert running.returncode == 6, said
+        assert "the Dask scheduler is gone" in said
+        assert "Traceback" not in said
+    done = {path: path.stat().st_mtime_ns for path in output.rglob("receipts/*.json")}
+    subprocess.run(words, check=True, timeout=500)
+    assert {path: path.stat().st_mtime_ns for path in done} == done
+    assert digests(output) == expected
+
+
+def test_a_call_that_ends_its_process_ends_no_machine(tmp_path, sample_recipe):
+    """As in the local pool: WorkerDiedError, how it ended, and the next call is served."""
+    pytest.importorskip("distributed", reason="needs the extra dask")
+    (tmp_path / "_cleanpipe").mkdir()
+    with dask_cluster(tmp_path / "dask") as cluster:
+        recipe = load(sample_recipe, {"machines": cluster.address}, output=str(tmp_path))
+        machine = connect(recipe, compile_for)
+        try:
+            with pytest.raises(WorkerDiedError, match="died: Abnormal termination in _exit"):
+                machine.call(os._exit, 9)
+            assert "Abnormal termination" in machine.fails(0.1, os._exit, 9)
+            assert machine.fails(0.1, max, 1, 2) is None
+            assert machine.call(max, 1, 2) == 2
+        finally:
+            machine.close()
+        assert [worker.poll() for worker in cluster.workers] == [None, None]
 
 
 @pytest.mark.parametrize("step", STEPS)

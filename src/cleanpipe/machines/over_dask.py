@@ -32,7 +32,8 @@ class OverDask:
     def __init__(self, address: str, recipe: Recipe, prepare: Prepare) -> None:
         from distributed import Client  # noqa: PLC0415 - the extra `dask`
 
-        logging.getLogger("distributed").setLevel(logging.ERROR)
+        for name in ("distributed", "distributed.client"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)  # people are told by our errors
         given = {"scheduler_file": address} if address.endswith(".json") else {"address": address}
         try:
             self._client = Client(**given, timeout=PATIENCE, set_as_default=False)

@@ -35,7 +35,7 @@ def clean(
     known = load(Path(recipe), settings or {}, input=input, output=output)
     begin = Night if incremental else Work
     with open_work(known, workers=workers, tell=told.get(), begin=begin) as work:
-        each = partial(over, -(-work.pool.workers // TASKS_AT_ONCE))
+        each = work.timed(partial(over, -(-work.pool.workers // TASKS_AT_ONCE)))
         work.cut(each)
         each("normalize and measure", work.measure, work.blocks_to_measure())
         work.measured()

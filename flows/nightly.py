@@ -1,7 +1,8 @@
 """The nightly job: clean if anything changed since the published run, else end in seconds.
 
 `prefect deploy --all` schedules it as prefect.yaml says. When it fails, the command in
-CLEANPIPE_ALERT is given the reason on its standard input, with or without a server.
+CLEANPIPE_ALERT is given the reason on its standard input, with or without a server; alerts.py
+has the alerts that a server gives. A failed gate ends the flow in a state of its own, GateFailed.
 """
 
 import os
@@ -13,12 +14,15 @@ from typing import Any
 from cleanpipe.flows.clean import clean  # its settings come before prefect
 from prefect import flow
 from prefect.artifacts import create_table_artifact
+from prefect.states import Failed
 
+from cleanpipe.errors import GateError
 from cleanpipe.nights.incremental import nothing_new
 from cleanpipe.nights.nightly import changes, confirm
 from cleanpipe.recipes.recipe_file import load
 
 PATIENCE = 60.0  # seconds for the alert's command
+GATE_FAILED = "GateFailed"  # the run is whole and can be looked at: nothing to start again
 
 
 def alert(flow: Any, run: Any, state: Any) -> None:
@@ -52,7 +56,10 @@ def nightly(
     create_table_artifact(found, key="why-tonight", description="What changed since the last run")
     if not why:
         return str(confirm(known))
-    return clean(recipe, settings, input, output, workers, incremental)
+    try:
+        return clean(recipe, settings, input, output, workers, incremental)
+    except GateError as error:
+        return Failed(name=GATE_FAILED, message=str(error), data=error)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The Prefect flow, on a real embedded server."""
 
+import json
 import os
 import subprocess
 import sys
@@ -69,7 +70,7 @@ def flow(tmp_path_factory, sample_recipe):
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_the_flow_and_the_local_engine_write_the_same_bytes(flow, tmp_path, sample_recipe, workers):
-    """One worker, two workers and the Prefect flow: byte-identical output."""
+    """One worker, two workers and the Prefect flow: the same bytes, the same passes timed."""
     folder, _ = flow
     done = run(
         *CLI,
@@ -84,12 +85,18 @@ def test_the_flow_and_the_local_engine_write_the_same_bytes(flow, tmp_path, samp
     )
     assert done.returncode == 0, done.stderr
     assert digests(tmp_path / "out") == digests(folder / "out")
+    assert timed_passes(tmp_path / "out") == timed_passes(folder / "out")
+
+
+def timed_passes(output):
+    """The passes and stages that timing.json has seconds of."""
+    known = json.loads((output / "_cleanpipe/runs/0001/timing.json").read_text())["seconds"]
+    assert all(seconds >= 0 for seconds in known.values())
+    return set(known)
 
 
 def test_prefect_shows_the_stages_by_their_users_names(flow):
     """Every stage is a task run that completed, with its artifact, and the flow completed."""
-    import json
-
     folder, _ = flow
     shown = json.loads(run(sys.executable, "-c", ASK, home=folder / "home").stdout)
     assert set(shown["tasks"]) >= TASKS
@@ -109,8 +116,8 @@ def test_the_flow_is_quiet(flow):
 def test_prefect_and_the_terminal_learn_no_text(flow):
     """Of a hundred written documents nothing stands in Prefect's files, or was said."""
     folder, done = flow
-    part = next((folder / "out" / "data").rglob("*.parquet"))
-    texts = [text for text in pl.read_parquet(part)["text"].head(100) if len(text) > 60]
+    written = pl.read_parquet(folder / "out" / "data" / "0001" / "*.parquet")
+    texts = [text for text in written["text"].head(100) if len(text) > 60]
     assert len(texts) > 50
     kept = [path.read_bytes() for path in (folder / "home").rglob("*") if path.is_file()]
     assert sum(map(len, kept)) > 100_000, "Prefect's database is not where it was"

@@ -1,165 +1,169 @@
 """The nightly deployment on a real Prefect server of its own: deployed, scheduled, executed."""
 
-import contextlib
 import json
-import os
-import shutil
-import socket
-import subprocess
-import sys
 import time
-import urllib.error
-import urllib.request
+from datetime import datetime, timedelta
 from importlib.metadata import version
+from itertools import pairwise
+from zoneinfo import ZoneInfo
 
+import polars as pl
 import pytest
-from conftest import ROOT
+from prefect_server import NAME, Mailbox, deployed, fenced
 
-PREFECT = [sys.executable, "-m", "prefect"]
-NAME = "nightly/every-night"
-ALERT = "import sys; open(sys.argv[1], 'a').write(sys.stdin.read())"
-
-
-class Server:
-    """A server on loopback, its environment, and questions to it."""
-
-    def __init__(self, folder):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.api = f"http://127.0.0.1:{self.port}/api"
-        known = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
-        self.environment = {
-            **known,
-            "DO_NOT_TRACK": "1",
-            "PREFECT_API_URL": self.api,
-            "PREFECT_HOME": str(folder / "home"),
-            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-            "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "2",
-            "PREFECT_SERVER_SERVICES_SCHEDULER_RECENT_DEPLOYMENTS_LOOP_SECONDS": "1",
-            "PREFECT_WORKER_QUERY_SECONDS": "1",
-            "CLEANPIPE_ALERT": f'{sys.executable} -c "{ALERT}" {folder / "alerts"}',
-        }
-        self.folder = folder
-
-    def start(self, log, *words):
-        with (self.folder / log).open("wb") as file:
-            return subprocess.Popen(
-                [*PREFECT, *words],
-                env=self.environment,
-                cwd=self.folder,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-            )
-
-    def call(self, *words):
-        done = subprocess.run(
-            [*PREFECT, "--no-prompt", *map(str, words)],
-            env=self.environment,
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=200,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    def ask(self, path, **body):
-        request = urllib.request.Request(  # noqa: S310 - loopback
-            f"{self.api}/{path}",
-            data=json.dumps(body).encode(),
-            headers={"Content-Type": "application/json"},
-        )
-        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
-            return json.load(answer)
-
-    def runs(self):
-        """Nightly's runs, by name: they are subflows' parents, not `clean` itself."""
-        return self.ask("flow_runs/filter", flows={"name": {"any_": ["nightly"]}})
-
-    def until(self, good, seconds=60):
-        """Ask until `good` is true of the runs."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            with contextlib.suppress(urllib.error.URLError, ConnectionError):
-                if good(found := self.runs()):
-                    return found
-            time.sleep(0.5)
-        logs = [path.read_text()[-3000:] for path in self.folder.glob("*.log")]
-        pytest.fail("\n".join(["not within the time", *logs]))
+BERLIN = ZoneInfo("Europe/Berlin")
+# Days around a change of clocks in Berlin: to summer time, and back.
+CHANGES = [("2027-03-26", "2027-03-31"), ("2027-10-29", "2027-11-03")]
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    """A server and a worker, and our prefect.yaml deployed to them with the sample's recipe."""
-    folder = tmp_path_factory.mktemp("night")
-    for name in ("flows", "configs", "sample_data"):
-        shutil.copytree(ROOT / name, folder / name)
-    shutil.copy(ROOT / "prefect.yaml", folder)
-    known = Server(folder)
-    server = known.start(
-        "server.log", "server", "start", "--host", "127.0.0.1", "--port", str(known.port), "--no-ui"
-    )
-    worker = None
-    try:
-        known.until(lambda _: True)
-        known.call("work-pool", "create", "cleanpipe", "--type", "process")
-        known.call("deploy", "--all")
-        worker = known.start("worker.log", "worker", "start", "--pool", "cleanpipe")
+    """A server and a worker, begun by the commands of docs/nightly.md."""
+    with deployed(tmp_path_factory.mktemp("night")) as known:
         yield known
-    finally:
-        for process in filter(None, (worker, server)):
-            process.terminate()
-        for process in filter(None, (worker, server)):
-            try:
-                process.wait(40)
-            except subprocess.TimeoutExpired:
-                process.kill()
+
+
+def planned(runs):
+    return [run for run in runs if run["state_name"] == "Scheduled" and run["auto_scheduled"]]
+
+
+def local(run):
+    return datetime.fromisoformat(run["expected_start_time"]).astimezone(BERLIN)
+
+
+@pytest.fixture(scope="module")
+def deployment(server):
+    """What the server knows of the deployment."""
+    (found,) = server.ask("deployments/filter", deployments={"name": {"any_": ["every-night"]}})
+    return found
 
 
 @pytest.mark.skipif(
     not version("sqlalchemy").startswith("2.0."),
     reason="Prefect 3.8 schedules nothing on SQLAlchemy 2.1, and pyproject.toml refuses that",
 )
-def test_the_schedule_is_at_two_in_the_morning_of_its_time_zone(server):
-    """At least three nights stand in the calendar, each at 02:00 in Berlin."""
-    from datetime import datetime
-    from zoneinfo import ZoneInfo
-
-    def planned(runs):
-        return [run for run in runs if run["state_name"] == "Scheduled" and run["auto_scheduled"]]
-
+def test_the_schedule_is_at_half_past_three_of_its_time_zone(server, deployment):
+    """Three nights and more at 03:30 in Berlin; one a day, too, where clocks change."""
     runs = planned(server.until(lambda runs: len(planned(runs)) >= 3))
-    for run in runs:
-        when = datetime.fromisoformat(run["expected_start_time"])
-        local = when.astimezone(ZoneInfo("Europe/Berlin"))
-        assert (local.hour, local.minute) == (2, 0)
+    assert {local(run).strftime("%H:%M") for run in runs} == {"03:30"}
+    for first, last in CHANGES:
+        span = {"start_time": f"{first}T00:00:00Z", "end_time": f"{last}T00:00:00Z"}
+        server.ask(f"deployments/{deployment['id']}/schedule", **span, min_runs=5, max_runs=5)
+    runs = server.ask(
+        "flow_runs/filter", flow_runs={"expected_start_time": {"after_": "2027-03-01T00:00:00Z"}}
+    )
+    times = sorted(local(run) for run in runs)
+    for first, last in CHANGES:
+        found = [when for when in times if first <= when.strftime("%Y-%m-%d") <= last]
+        days = [when.strftime("%Y-%m-%d") for when in found]
+        assert len(days) == len(set(days)) == 5, days
+        assert {when.strftime("%H:%M") for when in found} == {"03:30"}
+        assert len({when.utcoffset() for when in found}) == 2, "the clocks did not change"
+
+
+def test_one_night_at_a_time_is_what_was_deployed(deployment):
+    """The server holds the limit, what happens on overlap, the recipe for nights and the pool."""
+    assert deployment["global_concurrency_limit"]["limit"] == 1
+    assert deployment["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
+    assert deployment["parameters"] == {"recipe": "configs/nightly.yaml", "incremental": True}
+    assert deployment["work_pool_name"] == "cleanpipe"
+
+
+def end_a_run(server, flow, name, kind, message):
+    """A run of a flow of this name that ends so, as a worker would tell the server."""
+    identifier = server.ask("flows/", name=flow)["id"]
+    run = server.ask("flow_runs/", flow_id=identifier, name=f"{flow}-{name}")["id"]
+    state = {"type": kind, "name": name, "message": message}
+    server.ask(f"flow_runs/{run}/set_state", state=state, force=True)
+
+
+def test_the_server_alerts_by_itself(server):
+    """A failed night and a failed gate are posted once each; other flows and states are not."""
+    box, gate = Mailbox(), "gate kept_share is 0.1, below low 0.2"
+    make = fenced("sh", "cleanpipe.flows.alerts").replace("https://chat.example.org/hook", box.url)
+    for _ in range(2):  # asked again, they are replaced
+        said = server.call(*make.split())
+        assert said.count(": made") == 3
+    names = [found["name"] for found in server.ask("automations/filter")]
+    assert len(names) == len(set(names)) == 3
+    time.sleep(2)  # the triggers' service learns of automations from the database's events
+    end_a_run(server, "another", "Failed", "FAILED", "not ours")
+    end_a_run(server, "nightly", "Completed", "COMPLETED", "good")
+    end_a_run(server, "nightly", "Crashed", "CRASHED", 'the "machine" went down')
+    end_a_run(server, "nightly", "GateFailed", "FAILED", gate)
+    server.until(lambda letters: len(letters) >= 2, look=lambda: box.letters)
+    time.sleep(1)
+    assert sorted(box.letters) == [
+        'cleanpipe: nightly failed, nightly-Crashed: the "machine" went down\nsee docs/nightly.md',
+        f"cleanpipe: nightly was not published, nightly-GateFailed: {gate}\nsee docs/nightly.md",
+    ]
+    box.shutdown()
+
+
+def delivery(server, name, word):
+    """Tonight's file: the sample's news with a word of the night in every sentence."""
+    news = pl.read_parquet(server.folder / "incoming" / "news.parquet")
+    told = pl.col("text").str.replace_all(". ", f" {word} of it. The {word} ", literal=True)
+    news.with_columns(told, id=pl.col("id") + name).write_parquet(
+        server.folder / "incoming" / f"{name}.parquet"
+    )
 
 
 @pytest.mark.proof
 def test_a_night_cleans_the_next_is_quiet_and_a_failed_one_alerts(server):
     """Run by the worker: published; then confirmed in seconds; then a gate's alert, HEAD stays."""
     output = server.folder / "out"
-    common = ["deployment", "run", NAME, "--watch", "--param", f"output={json.dumps(str(output))}"]
+    common = ["prefect", "--no-prompt", "deployment", "run", NAME, "--watch"]
+    common += ["--param", f"output={json.dumps(str(output))}"]
     server.call(*common)
     head = (output / "_cleanpipe" / "HEAD.json").read_bytes()
     assert not (output / "_cleanpipe" / "confirmed.json").exists()
     server.call(*common)
     assert (output / "_cleanpipe" / "confirmed.json").exists()
     assert sorted(path.name for path in (output / "data").iterdir()) == ["0001"]
-    notes = server.folder / "sample_data" / "notes.csv"
-    notes.write_bytes(notes.read_bytes() * 2)  # all it holds is known: the night keeps little
-    settings = json.dumps({"gates.kept_share.low": "0.99"})
-    subprocess.run(
-        [*PREFECT, "--no-prompt", *common, "--param", f"settings={settings}"],
-        env=server.environment,
-        cwd=server.folder,
-        check=False,
-        capture_output=True,
-        timeout=200,
-    )
-    assert "gate kept_share" in (server.folder / "alerts").read_text()
+    delivery(server, "strange", "kettle")
+    settings = json.dumps({"gates.kept_share.low": "0.9999"})
+    server.call(*common, "--param", f"settings={settings}", good=False)
+    (server.folder / "incoming" / "strange.parquet").unlink()
+    assert "GateFailed: gate kept_share" in (server.folder / "alerts").read_text()
     assert (output / "_cleanpipe" / "HEAD.json").read_bytes() == head
-    states = sorted(run["state_name"] for run in server.runs() if not run["auto_scheduled"])
-    assert states == ["Completed", "Completed", "Failed"]
+    mine = [run for run in server.runs() if run["parameters"].get("output") == str(output)]
+    assert sorted(run["state_name"] for run in mine) == ["Completed", "Completed", "GateFailed"]
+
+
+def scheduled(runs, state):
+    return [run for run in runs if run["auto_scheduled"] and run["state_name"] == state]
+
+
+def spans(runs):
+    """When each run worked, in order."""
+    when = datetime.fromisoformat
+    return sorted((when(run["start_time"]), when(run["end_time"])) for run in runs)
+
+
+@pytest.mark.proof
+def test_scheduled_nights_follow_one_another_and_a_missed_one_is_caught_up(server):
+    """Every four seconds: three nights one after the other, overlaps cancelled, a gap made up."""
+    often = ["deployment", "schedule", "create", NAME, "--interval", "4", "--replace", "-y"]
+    server.call("prefect", "--no-prompt", *often)
+    server.until(lambda runs: len(scheduled(runs, "Completed")) >= 3, 150)
+    found = server.until(lambda runs: scheduled(runs, "Cancelled"), 60)
+    worked = spans(scheduled(found, "Completed"))
+    assert all(one[1] <= other[0] for one, other in pairwise(worked))
+    why = scheduled(found, "Cancelled")[0]["state"]["message"]
+    assert "concurrency limit" in why
+    clean = server.folder / "clean"
+    assert [path.name for path in (clean / "data").iterdir()] == ["0001"]
+    quiet = [ended - began for began, ended in worked[1:]]
+    assert min(quiet) < timedelta(seconds=10), quiet
+
+    server.stop(server.worker)
+    delivery(server, "tonight", "lantern")
+    missed = scheduled(server.until(lambda runs: scheduled(runs, "Late"), 60), "Late")
+    assert [path.name for path in (clean / "data").iterdir()] == ["0001"]
+    server.worker = server.start("worker.log", *server.worker_words)
+    data = clean / "data"
+    server.until(lambda names: "0002" in names, 90, lambda: [path.name for path in data.iterdir()])
+    named = {run["id"] for run in missed}
+    server.until(lambda runs: not named & {run["id"] for run in scheduled(runs, "Late")})
+    server.call("prefect", "--no-prompt", "deployment", "schedule", "clear", NAME, "-y")

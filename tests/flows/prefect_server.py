@@ -33,13 +33,17 @@ def fenced(language, containing):
 
 
 class Mailbox(HTTPServer):
-    """Keeps what is posted to it on loopback."""
+    """Keeps what is posted to it on loopback, until the end of its `with`."""
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.letters = []
         self.url = f"http://127.0.0.1:{self.server_port}/"
         threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def __exit__(self, *_):
+        self.shutdown()
+        self.server_close()
 
 
 class Handler(BaseHTTPRequestHandler):

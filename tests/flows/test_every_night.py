@@ -77,27 +77,48 @@ def end_a_run(server, flow, name, kind, message):
     server.ask(f"flow_runs/{run}/set_state", state=state, force=True)
 
 
-def test_the_server_alerts_by_itself(server):
-    """A failed night and a failed gate are posted once each; other flows and states are not."""
-    box, gate = Mailbox(), "gate kept_share is 0.1, below low 0.2"
-    make = fenced("sh", "cleanpipe.flows.alerts").replace("https://chat.example.org/hook", box.url)
-    for _ in range(2):  # asked again, they are replaced
-        said = server.call(*make.split())
-        assert said.count(": made") == 3
+def make_alerts(server, url, silence="26h"):
+    """The page's command, with another address."""
+    words = fenced("sh", "cleanpipe.flows.alerts").replace("https://chat.example.org/hook", url)
+    said = server.call(*words.replace("26h", silence).split())
+    assert said.count(": made") == 3
     names = [found["name"] for found in server.ask("automations/filter")]
     assert len(names) == len(set(names)) == 3
-    time.sleep(2)  # the triggers' service learns of automations from the database's events
-    end_a_run(server, "another", "Failed", "FAILED", "not ours")
-    end_a_run(server, "nightly", "Completed", "COMPLETED", "good")
-    end_a_run(server, "nightly", "Crashed", "CRASHED", 'the "machine" went down')
-    end_a_run(server, "nightly", "GateFailed", "FAILED", gate)
-    server.until(lambda letters: len(letters) >= 2, look=lambda: box.letters)
-    time.sleep(1)
-    assert sorted(box.letters) == [
-        'cleanpipe: nightly failed, nightly-Crashed: the "machine" went down\nsee docs/nightly.md',
-        f"cleanpipe: nightly was not published, nightly-GateFailed: {gate}\nsee docs/nightly.md",
-    ]
-    box.shutdown()
+    time.sleep(2)  # the service of triggers learns of automations a little later
+
+
+def test_the_server_alerts_by_itself(server):
+    """A failed night and a failed gate are posted once each; other flows and states are not."""
+    gate = "gate kept_share is 0.1, below low 0.2"
+    with Mailbox() as box:
+        make_alerts(server, box.url)
+        end_a_run(server, "another", "Failed", "FAILED", "not ours")
+        end_a_run(server, "nightly", "Completed", "COMPLETED", "good")
+        end_a_run(server, "nightly", "Crashed", "CRASHED", 'the "machine" went down')
+        end_a_run(server, "nightly", "GateFailed", "FAILED", gate)
+        server.until(lambda letters: len(letters) >= 2, look=lambda: box.letters)
+        time.sleep(1)
+        night, published = "nightly failed", "nightly was not published"
+        assert sorted(box.letters) == [
+            f'cleanpipe: {night}, nightly-Crashed: the "machine" went down\nsee docs/nightly.md',
+            f"cleanpipe: {published}, nightly-GateFailed: {gate}\nsee docs/nightly.md",
+        ]
+
+
+@pytest.mark.proof
+def test_silence_alerts(server):
+    """Alerts made anew replace the old; a success, then none for 12 s: one letter, not sooner."""
+    with Mailbox() as box:
+        make_alerts(server, box.url, "12s")
+        end_a_run(server, "nightly", "Completed", "COMPLETED", "good")
+        time.sleep(6)
+        end_a_run(server, "nightly", "Completed", "COMPLETED", "good")
+        time.sleep(9)
+        assert not box.letters
+        server.until(lambda letters: letters, 30, lambda: box.letters)
+        time.sleep(14)
+        text = "cleanpipe: no nightly run has completed for 12s\nsee docs/nightly.md"
+        assert box.letters == [text]
 
 
 def delivery(server, name, word):
@@ -167,3 +188,25 @@ def test_scheduled_nights_follow_one_another_and_a_missed_one_is_caught_up(serve
     named = {run["id"] for run in missed}
     server.until(lambda runs: not named & {run["id"] for run in scheduled(runs, "Late")})
     server.call("prefect", "--no-prompt", "deployment", "schedule", "clear", NAME, "-y")
+
+
+@pytest.mark.proof
+def test_the_page_serves_nights_without_a_pool(server):
+    """Its program, saved as a file: scheduled at the hour, runs a night, pauses when it ends."""
+    (server.folder / "serve.py").write_text(fenced("python", "nightly.serve"))
+    process = server.start("serve.log", sys.executable, "serve.py")
+
+    def known():
+        return server.ask("deployments/filter", deployments={"name": {"any_": ["served"]}})
+
+    (found,) = server.until(lambda found: found, look=known)
+    (schedule,) = found["schedules"]
+    assert schedule["schedule"]["cron"] == "30 3 * * *"
+    assert schedule["schedule"]["timezone"] == "Europe/Berlin"
+    assert found["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
+    output = server.folder / "served"
+    words = ["--watch", "--param", f"output={json.dumps(str(output))}"]
+    server.call("prefect", "--no-prompt", "deployment", "run", "nightly/served", *words)
+    assert (output / "_cleanpipe" / "HEAD.json").exists()
+    server.stop(process)
+    assert server.until(lambda found: found[0]["paused"], look=known)

@@ -15,6 +15,7 @@ from prefect.artifacts import create_link_artifact, create_table_artifact
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from cleanpipe.nights.incremental import Night
+from cleanpipe.pace import timed
 from cleanpipe.recipes.recipe_file import load
 from cleanpipe.report.summary import attrition
 from cleanpipe.run import Work, open_work
@@ -35,7 +36,7 @@ def clean(
     known = load(Path(recipe), settings or {}, input=input, output=output)
     begin = Night if incremental else Work
     with open_work(known, workers=workers, tell=told.get(), begin=begin) as work:
-        each = work.timed(partial(over, -(-work.pool.workers // TASKS_AT_ONCE)))
+        each = timed(partial(over, -(-work.pool.workers // TASKS_AT_ONCE)), work.seconds)
         work.cut(each)
         each("normalize and measure", work.measure, work.blocks_to_measure())
         work.measured()

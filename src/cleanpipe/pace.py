@@ -1,8 +1,9 @@
 """How far a step is and how fast, as it is told while a run goes on."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from cleanpipe.store import Record
 
@@ -43,3 +44,22 @@ class Pace:
 
 def silent(step: str, done: int, total: int, note: str = "", /) -> None:
     """Tell nobody."""
+
+
+def timed(map_: Callable[..., Any], seconds: dict[str, float]) -> Callable[..., Any]:
+    """A `map` of another's whose passes leave their seconds here, by their names.
+
+    >>> taken = {}
+    >>> timed(lambda name, step, numbers: [step(n) for n in numbers], taken)("double", abs, [-1])
+    [1]
+    >>> list(taken)
+    ['double']
+    """
+
+    def passing(name: str, step: Any, numbers: Any) -> Any:
+        started = time.monotonic()
+        results = map_(name, step, numbers)
+        seconds[name] = time.monotonic() - started
+        return results
+
+    return passing

@@ -180,17 +180,6 @@ class Work:
         self.seconds[name] = time.monotonic() - started
         return results
 
-    def timed(self, map_: Map) -> Map:
-        """A `map` of the caller's whose passes stand in timing.json, as those of `over` do."""
-
-        def timed(name: str, step: Step, numbers: Sequence[int]) -> list[store.Record]:
-            started = time.monotonic()
-            results: list[store.Record] = map_(name, step, numbers)
-            self.seconds[name] = time.monotonic() - started
-            return results
-
-        return timed
-
     def find(self) -> tuple[corpus.Shard, ...]:
         """The shards that are read."""
         return find_shards(self.recipe)

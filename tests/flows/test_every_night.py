@@ -1,6 +1,7 @@
 """The nightly deployment on a real Prefect server of its own: deployed, scheduled, executed."""
 
 import json
+import sys
 import time
 from datetime import datetime, timedelta
 from importlib.metadata import version

@@ -25,11 +25,11 @@ PATIENCE = 60.0  # seconds for the alert's command
 GATE_FAILED = "GateFailed"  # the run is whole and can be looked at: nothing to start again
 
 
-def alert(flow: Any, run: Any, state: Any) -> None:
-    """Tell the person on call, through whatever command they chose."""
+def alert(flow: Any, flow_run: Any, state: Any) -> None:
+    """Tell the person on call, through whatever command they chose; workers call it by names."""
     command = os.environ.get("CLEANPIPE_ALERT")
     if command:
-        said = f"{flow.name} {run.name} {state.name}: {state.message}\nsee docs/nightly.md\n"
+        said = f"{flow.name} {flow_run.name} {state.name}: {state.message}\nsee docs/nightly.md\n"
         words = shlex.split(command)
         subprocess.run(words, input=said, text=True, check=False, timeout=PATIENCE)  # noqa: S603
 

@@ -133,3 +133,10 @@ def test_the_crontab_runs_what_there_is():
     assert all(line.split()[5] == "cleanpipe" for line in lines)
     assert status.seconds(re.search(r"--max-age (\S+)", lines[1])[1]) == 26 * 3600
     assert not [line for line in lines if "%" in line]  # a crontab's % is a new line
+
+
+def test_a_worker_can_call_the_alert():
+    """For a night that crashed the worker calls the hook by these names."""
+    flow = ast.parse((ROOT / "flows" / "nightly.py").read_text(encoding="utf-8"))
+    (hook,) = [node for node in flow.body if getattr(node, "name", "") == "alert"]
+    assert [argument.arg for argument in hook.args.args] == ["flow", "flow_run", "state"]

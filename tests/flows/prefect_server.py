@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.error
 import urllib.request
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -162,7 +161,7 @@ class Server:
         end = time.monotonic() + seconds
         found = None
         while time.monotonic() < end:
-            with contextlib.suppress(urllib.error.URLError, ConnectionError):
+            with contextlib.suppress(OSError):
                 if good(found := (look or self.runs)()):
                     return found
             time.sleep(0.5)

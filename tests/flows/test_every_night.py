@@ -1,11 +1,14 @@
 """The nightly deployment on a real Prefect server of its own: deployed, scheduled, executed."""
 
 import json
+import os
+import signal
 import sys
 import time
 from datetime import datetime, timedelta
 from importlib.metadata import version
 from itertools import pairwise
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import polars as pl
@@ -151,6 +154,29 @@ def test_a_night_cleans_the_next_is_quiet_and_a_failed_one_alerts(server):
     assert (output / "_cleanpipe" / "HEAD.json").read_bytes() == head
     mine = [run for run in server.runs() if run["parameters"].get("output") == str(output)]
     assert sorted(run["state_name"] for run in mine) == ["Completed", "Completed", "GateFailed"]
+
+
+def children(process):
+    """The ids of a process's own processes."""
+    tasks = Path(f"/proc/{process}/task")
+    return [int(n) for task in tasks.iterdir() for n in (task / "children").read_text().split()]
+
+
+@pytest.mark.proof
+def test_a_killed_night_alerts_and_the_next_one_goes_on(server):
+    """Killed while it works: the worker's side alerts (Crashed); started again, it is published."""
+    output = server.folder / "killed"
+    common = ["prefect", "--no-prompt", "deployment", "run", NAME]
+    common += ["--param", f"output={json.dumps(str(output))}"]
+    server.call(*common)
+    begun = output / "_cleanpipe" / "runs" / "0001" / "identity.json"
+    server.until(bool, 90, begun.exists)
+    for child in children(server.worker.pid):
+        os.kill(child, signal.SIGKILL)
+    server.until(lambda alerts: "Crashed" in alerts, 60, (server.folder / "alerts").read_text)
+    assert not (output / "_cleanpipe" / "HEAD.json").exists()
+    server.call(*common, "--watch")
+    assert (output / "_cleanpipe" / "HEAD.json").exists()
 
 
 def scheduled(runs, state):

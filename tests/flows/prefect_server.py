@@ -11,7 +11,9 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -148,9 +150,16 @@ class Server:
             data=json.dumps(body).encode(),
             headers={"Content-Type": "application/json"},
         )
-        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
-            said = answer.read()
-            return json.loads(said) if said else None
+        for attempt in range(5):
+            try:
+                with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+                    said = answer.read()
+                    return json.loads(said) if said else None
+            except urllib.error.HTTPError as error:  # 503: SQLite is locked; clients ask again
+                if error.code != HTTPStatus.SERVICE_UNAVAILABLE or attempt == 4:
+                    raise
+                time.sleep(1)
+        return None
 
     def runs(self):
         """Nightly's runs."""

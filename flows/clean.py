@@ -9,7 +9,7 @@ parts of a task go to processes of this machine, or to the machines that the rec
 from functools import partial
 from pathlib import Path
 
-from cleanpipe.flows.passes import TASKS_AT_ONCE, over, step, told  # before prefect: its settings
+from cleanpipe.flows.passes import TASKS_AT_ONCE, over, step, teller  # before prefect: its settings
 from prefect import flow
 from prefect.artifacts import create_link_artifact, create_table_artifact
 from prefect.task_runners import ThreadPoolTaskRunner
@@ -35,7 +35,7 @@ def clean(
     """Clean a corpus as the recipe at this path says, or what is new of it; gives the run."""
     known = load(Path(recipe), settings or {}, input=input, output=output)
     begin = Night if incremental else Work
-    with open_work(known, workers=workers, tell=told.get(), begin=begin) as work:
+    with open_work(known, workers=workers, tell=teller(), begin=begin) as work:
         each = timed(partial(over, -(-work.pool.workers // TASKS_AT_ONCE)), work.seconds)
         work.cut(each)
         each("normalize and measure", work.measure, work.blocks_to_measure())

@@ -76,7 +76,8 @@ def run(
     with Progress(people) as progress:
         if prefect:
             progress.say("starting a local Prefect server: 10 to 30 seconds")
-            from cleanpipe.flows.clean import clean, told  # noqa: PLC0415 - only here
+            from cleanpipe.flows.clean import clean  # noqa: PLC0415 - only here
+            from cleanpipe.flows.passes import told  # noqa: PLC0415
 
             told.set(progress.tell)
             folder = clean(

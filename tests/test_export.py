@@ -15,16 +15,22 @@ from pathlib import Path
 import numpy as np
 import orjson
 import polars as pl
+import pyarrow as pa
 import pytest
+from conftest import InProcess
 from tokenizers import ByteLevelBPETokenizer, Tokenizer
 
 from cleanpipe import store
 from cleanpipe.errors import InputError, LockedError, OutputError, RecipeError
+from cleanpipe.export import holding_out
 from cleanpipe.export.export import export
 from cleanpipe.export.forms import Stream, token_type
 from cleanpipe.export.order import shuffled
+from cleanpipe.export.published import manifest_of
+from cleanpipe.kernels.buffers import text_buffers
+from cleanpipe.kernels.hashing import hash_texts
 from cleanpipe.recipes.recipe_file import load
-from cleanpipe.run import run
+from cleanpipe.run import Work, all_steps, run
 
 END = "<|endoftext|>"
 
@@ -344,3 +350,90 @@ def test_the_page_shows_what_happens(output, tokens, tmp_path, monkeypatch, caps
     table = places(Path("tokens"))
     shown = table.filter(pl.col("token_start") <= 5_000)["id"][-1]
     assert capsys.readouterr().out.startswith(shown)
+
+
+PROSE = "ship sails north wind over cold grey water while the crew sleeps and nobody hears a bell"
+
+
+def near(number, words=60):
+    """A text of words by chance, and one of which two words differ."""
+    chance = np.random.default_rng(number)
+    text = chance.choice(np.array([w + x for w in PROSE.split() for x in "abcdefgh"]), words)
+    other = text.copy()
+    other[[3, -1]] = "changed"
+    return " ".join(text), " ".join(other)
+
+
+@pytest.fixture(scope="module")
+def alike(tmp_path_factory):
+    """200 pairs of near-duplicates and 3 equal texts, none of which a run took out."""
+    texts = [text for number in range(200) for text in near(number)] + ["one text"] * 3
+    folder = tmp_path_factory.mktemp("alike")
+    pl.DataFrame({"text": texts}).write_parquet(folder / "in.parquet")
+    known = {"version": 1, "seed": 7, "input": {"path": str(folder / "in.parquet")}, "dedup": None}
+    (folder / "recipe.yaml").write_bytes(orjson.dumps(known | {"output": {"path": "out"}}))
+    recipe = load(folder / "recipe.yaml", output=str(folder / "out"))
+    all_steps(Work(recipe, InProcess(), lambda *_: None))
+    return folder / "out"
+
+
+@pytest.mark.parametrize("form", READERS)
+def test_a_validation_set_is_held_out_by_whole_clusters(alike, tokens, tmp_path, form):
+    """No pair straddles, every document stands on one side, and both sides read back."""
+    to = tmp_path / "to"
+    said = export(alike, to, tokens=tokens, form=form, validation=0.2, seed=3)
+    train, held = (pl.read_parquet(to / f"{name}.docs.parquet") for name in ("train", "val"))
+    assert len(train) + len(held) == 403
+    assert said["validation"]["documents"] == len(held)
+    assert 40 < len(held) < 120
+    by_text = side_of(alike, train, held)
+    assert all(by_text[one] == by_text[other] for one, other in map(near, range(200)))
+    assert len(READERS[form](to)) == said["tokens"] == train["token_end"][-1]
+    other = tmp_path / "val"
+    (to / "val").rename(other) if form == "datasets" else as_train(to, other)
+    (other / "train.docs.parquet").write_bytes((to / "val.docs.parquet").read_bytes())
+    assert len(READERS[form](other)) == said["validation"]["tokens"] == held["token_end"][-1]
+
+
+def as_train(folder, other):
+    """The validation files under the names of training files."""
+    other.mkdir()
+    for path in folder.glob("val[._]*"):
+        shutil.copy(path, other / path.name.replace("val", "train", 1))
+
+
+def side_of(output, *tables):
+    """By text, the number of the table that it stands in."""
+    numbered = [t.select("row", "part", side=pl.lit(n)) for n, t in enumerate(tables)]
+    sides = pl.concat(numbered).sort("part", "row")["side"]
+    texts = pl.concat(
+        pl.read_parquet(output / part["path"], columns=["text"])
+        for part in manifest_of(output)["parts"]
+    )
+    return dict(zip(texts["text"], sides, strict=True))
+
+
+def test_who_is_held_out_does_not_depend_on_the_order():
+    """The same texts in another order, the same texts held out; another seed, others."""
+    texts = [text for number in range(300) for text in near(number)]
+
+    def held(texts, seed):
+        offsets, data = text_buffers(pa.array(texts, pa.large_string()))
+        low, high = hash_texts(offsets, data, np.uint64(0))
+        ids = [str(n) for n in range(len(texts))]
+        table = pa.table({"id": ids, "text_lo": low, "text_hi": high})
+        lengths = np.full(len(texts), 70)
+        out = holding_out.held_out(table, holding_out.bands(offsets, data), lengths, 0.3, seed)
+        return {text for text, one in zip(texts, out, strict=True) if one}
+
+    assert held(texts, 1) == held(texts[::-1], 1) != held(texts, 2)
+    assert 120 < len(held(texts, 1)) < 240
+    assert held([*texts, *["the same"] * 250], 1) == held(texts, 1)  # a cluster that is too large
+
+
+def test_a_share_that_holds_out_nobody_is_refused(alike, tokens, tmp_path):
+    """None of 403 documents at a share of a ten-thousandth; and no share of one."""
+    for share, wrong in ((1e-4, "0 of 403 documents"), (1.0, "expected a share"), (-0.1, "share")):
+        with pytest.raises(RecipeError, match=wrong):
+            export(alike, tmp_path / "to", tokens=tokens, validation=share)
+    assert not (tmp_path / "to").exists()

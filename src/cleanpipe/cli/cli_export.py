@@ -21,6 +21,7 @@ def export(
     coherent: float = 0.01,
     cluster: float = 0.02,
     source: float = 0.1,
+    validation: float = 0.0,
     json: bool = False,
 ) -> int:
     """Write the published corpus as token files, and where each document stands in them.
@@ -53,6 +54,9 @@ def export(
         The most of a batch that is one document with its copies, or one text.
     source
         The most of a batch that is one source, beyond its share of the corpus.
+    validation
+        The share of documents that are held out, whole clusters of near-duplicates together:
+        val.bin, or the format's like, and val.docs.parquet.
     json
         Print export.json.
     """
@@ -73,6 +77,7 @@ def export(
             seed=seed,
             file_tokens=file_tokens,
             bounds=bounds,
+            validation=validation,
             tell=progress.tell,
         )
     if json:
@@ -80,6 +85,13 @@ def export(
     else:
         console = Console(highlight=False, markup=False, soft_wrap=True)
         console.print(f"{to}: {said['documents']:,} documents, {said['tokens']:,} tokens")
+        if "validation" in said:
+            held = said["validation"]
+            console.print(
+                f"held out: {held['documents']:,} documents, {held['tokens']:,} tokens "
+                f"({held['documents'] / (held['documents'] + said['documents']):.2%}, "
+                f"{validation:.2%} asked for)"
+            )
         if said["spread"]:
             console.print(sentence(said["spread"]))
     return 0

@@ -77,7 +77,8 @@ class Export:
 
     def verify(self) -> None:
         """Hash all files again. Errors: InputError where one is not as it was written."""
-        if faults := store.check_files(self.folder, self.said["files"]):
+        files = [*self.said["files"], *self.said.get("validation", {}).get("files", [])]
+        if faults := store.check_files(self.folder, files):
             raise InputError(f"{faults[0]}; export again")
 
     def tokens(self, file: int) -> npt.NDArray[Any]:

@@ -88,26 +88,35 @@ def token_type(form: str, vocabulary: int) -> np.dtype[Any]:
 
 
 def write(
-    form: str, folder: Path, stream: Stream, kind: np.dtype[Any], file_tokens: int
+    form: str,
+    folder: Path,
+    stream: Stream,
+    kind: np.dtype[Any],
+    file_tokens: int,
+    name: str = "train",
 ) -> list[store.Record]:
     """Write the files of a format into `folder`; the records of those with tokens come first.
 
-    `file_tokens` is the most that a file of llm.c holds.
+    `file_tokens` is the most that a file of llm.c holds; files begin with `name`, but a dataset
+    that is not train has a folder of its own.
     """
     if form == "datasets":
-        return _datasets(folder, stream)
+        if name == "train":
+            return _datasets(folder, stream, name)
+        own = _datasets(folder / name, stream, name)
+        return [{**record, "name": f"{name}/{record['name']}"} for record in own]
     if form == "llmc":
-        return list(_llmc(folder, stream, kind, file_tokens))
+        return list(_llmc(folder, stream, kind, file_tokens, name))
 
     def fill(file: IO[bytes]) -> None:
         for _, some in stream.documents():
             file.write(some.astype(kind).tobytes())
 
     total = int(stream.lengths.sum())
-    written = store.write_file(folder / "train.bin", fill)
+    written = store.write_file(folder / f"{name}.bin", fill)
     records = [_tokens(written, kind, 0, 0, total)]
     if form == "megatron":
-        index = folder / "train.idx"
+        index = folder / f"{name}.idx"
         records.append(
             store.write_file(index, lambda file: _megatron_index(file, kind, stream.lengths))
         )
@@ -122,7 +131,7 @@ def _tokens(
 
 
 def _llmc(
-    folder: Path, stream: Stream, kind: np.dtype[Any], file_tokens: int
+    folder: Path, stream: Stream, kind: np.dtype[Any], file_tokens: int, prefix: str
 ) -> Iterator[store.Record]:
     """Files of exactly `file_tokens` tokens but for the last: a document may go on in the next."""
     total = int(stream.lengths.sum())
@@ -137,7 +146,7 @@ def _llmc(
                 file.write(piece.astype(kind).tobytes())
                 count -= len(piece)
 
-        record = store.write_file(folder / f"train_{number:06d}.bin", fill)
+        record = store.write_file(folder / f"{prefix}_{number:06d}.bin", fill)
         yield _tokens(record, kind, LLMC_HEADER, first, count)
 
 
@@ -160,7 +169,7 @@ def _megatron_index(file: IO[bytes], kind: np.dtype[Any], lengths: Lengths) -> N
     file.write(np.arange(count + 1, dtype="<i8").tobytes())
 
 
-def _datasets(folder: Path, stream: Stream) -> list[store.Record]:
+def _datasets(folder: Path, stream: Stream, split: str) -> list[store.Record]:
     """An Arrow stream and the two small files by which `load_from_disk` knows it.
 
     dataset_info.json leaves the columns' types to the Arrow schema, which every version of the
@@ -189,7 +198,7 @@ def _datasets(folder: Path, stream: Stream) -> list[store.Record]:
             "_format_kwargs": {},
             "_format_type": None,
             "_output_all_columns": False,
-            "_split": "train",
+            "_split": split,
         },
     }
     first = {**record, "first_token": 0, "tokens": total}  # without a type: no bare tokens

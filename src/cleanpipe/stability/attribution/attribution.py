@@ -123,10 +123,8 @@ def attribute(
     every = (sets.steps, shifted, *(other.steps for other in others))
     tell("batches", 0, 1)
     noise = nulls.noise_measures(documents, chance)
-    with_noise = documents.hstack(noise)
-    names_too = [*names, *noise.columns]
-    numbers = exposed(batches, with_noise, windows(every, question), names_too)
-    asked = asked_of(numbers, question, sets, set(noise.columns))
+    numbers = exposed(batches, documents, windows(every, question), names)
+    asked = asked_of(numbers, question, sets)
     judged = permutation.judged(asked.values, question.seed)
     return Attribution(
         read,
@@ -137,7 +135,7 @@ def attribute(
         nulls.shift_p(asked, shifted, judged.auroc),
         [
             nulls.shift_control(asked, others),
-            nulls.noise_control(asked, noise.columns),
+            nulls.noise_control(asked, batches, documents.select("id").hstack(noise)),
             nulls.dealt_control(asked, batches, documents, chance, tell),
         ],
     )

@@ -172,9 +172,8 @@ def exposed(
     through in parts: a row for each document of all of them, with all measures, would be too much.
     """
     bounds = cuts(documents, names)
-    measured = documents.select(
-        "id", *(pl.col(name).cast(pl.Float64).fill_nan(None) for name in bounds)
-    )
+    measured = documents.select("id", *bounds)
+    plain = [pl.col(name).cast(pl.Float64).fill_nan(None) for name in bounds]
     batches = batches_of(exposure)
     share = pl.col("tokens") / pl.col("tokens").sum().over("step")
     features: list[Feature] = []
@@ -189,19 +188,26 @@ def exposed(
     named = [number.alias(str(place)) for place, number in enumerate(numbers)]
     count = (pl.col("share") >= LEAST).sum().alias("documents")
     asked = np.unique(steps)
-    table = pl.concat(
-        batches.of(asked[low : low + STEPS_AT_ONCE])
-        .join(measured, on="id", how="left")
-        .with_columns(share=share)
-        .group_by("step")
-        .agg(count, *named)
-        .sort("step")
-        for low in range(0, max(len(asked), 1), STEPS_AT_ONCE)
-    )
-    counts = table["documents"].cast(pl.Float64).to_numpy()
-    values = table.drop("step", "documents").cast(pl.Float64).fill_null(np.nan).to_numpy()
+    values = np.empty((len(asked), len(features)))
+    counts, found = np.empty(len(asked)), np.empty(len(asked), np.int64)
+    filled = 0
+    for low in range(0, len(asked), STEPS_AT_ONCE):
+        table = (
+            batches.of(asked[low : low + STEPS_AT_ONCE])
+            .join(measured, on="id", how="left")
+            .with_columns(*plain, share=share)
+            .group_by("step")
+            .agg(count, *named)
+            .sort("step")
+        )
+        rows = slice(filled, filled + table.height)
+        found[rows] = table["step"].to_numpy()
+        counts[rows] = table["documents"].to_numpy()
+        own = table.drop("step", "documents").cast(pl.Float64).fill_null(np.nan)
+        values[rows] = own.to_numpy()
+        filled += table.height
     spread = {
         name: documents[name].cast(pl.Float64).fill_nan(None).drop_nulls().sort().to_numpy()
         for name in bounds
     }
-    return Exposed(table["step"].cast(pl.Int64).to_numpy(), features, values, counts, spread)
+    return Exposed(found[:filled], features, values[:filled], counts[:filled], spread)

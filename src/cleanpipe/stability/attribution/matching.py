@@ -32,9 +32,9 @@ LADDER = ((100, 1), (50, 1), (25, 2), (12, 3), (6, 3))
 MOST_LOOKED_AT = 200_000
 """Batches of a longer log that are looked at for controls, drawn by chance."""
 MOST_CANDIDATES = 20_000
-MOST_EVENTS = 200
-"""Events that are asked about, drawn by chance where there are more: each asks for 20 controls and
-for 199 places that it is shifted to, and more events tell hardly more."""
+MOST_EVENTS = 100
+"""Events of such a log that are asked about, drawn by chance where there are more: each asks for
+199 places that it is shifted to, with what stood before them, and for the numbers of all these."""
 GOOD = 10
 """Controls below which looking back less far is better: batches looked at then overlap less."""
 CROWDED = 0.1
@@ -172,7 +172,7 @@ def _with_memory(log: Log, place: npt.NDArray[np.int64], memory: int, seed: int)
         "not in the order": int((alone & ~known).sum()),
     }
     asked = place[alone & known]
-    if len(asked) > MOST_EVENTS:
+    if len(asked) > MOST_EVENTS and len(log.steps) > MOST_LOOKED_AT:
         left_out["more than can be asked"] = len(asked) - MOST_EVENTS
         drawn = np.random.default_rng([seed, 7]).choice(len(asked), MOST_EVENTS, replace=False)
         asked = asked[np.sort(drawn)]

@@ -109,14 +109,17 @@ def shift_control(asked: Asked, others: list[Matched]) -> dict[str, Any]:
     return _control("shifted events", p)
 
 
-def noise_control(asked: Asked, noise: list[str]) -> dict[str, Any]:
+def noise_control(asked: Asked, batches: Batches, noise: pl.DataFrame) -> dict[str, Any]:
     """Measures that are chance: each with its forms and lags is a family."""
+    names = noise.columns[1:]
+    steps = windows([asked.sets.steps], asked.question)
+    numbers = exposed(batches, noise, steps, names)
     found = []
-    for number, name in enumerate(noise):
-        kept = [place for place, f in enumerate(asked.exposed.features) if f.measure == name]
+    for number, name in enumerate(names):
+        kept = [place for place, f in enumerate(numbers.features) if f.measure == name]
         if asked.question.feature:
             kept = kept[:1]
-        _, values = lagged(asked.exposed, asked.question.lags, asked.sets.steps, kept)
+        _, values = lagged(numbers, asked.question.lags, asked.sets.steps, kept)
         found.append(_least(values, number))
     return _control("measures of chance", found)
 

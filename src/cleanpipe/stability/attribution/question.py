@@ -85,11 +85,11 @@ def windows(steps: Iterable[Steps], question: Question) -> Steps:
     return np.unique(every[:, None] - np.arange(max(question.lags) + 1))
 
 
-def asked_of(numbers: Exposed, question: Question, sets: Matched, without: set[str]) -> Asked:
+def asked_of(numbers: Exposed, question: Question, sets: Matched) -> Asked:
     """The family of numbers: those that differ between batches, at all lags."""
     low, high = (f(numbers.values, axis=0) for f in (np.fmin.reduce, np.fmax.reduce))
     vary = low < high  # NaN where nothing is known
-    kept = [p for p, f in enumerate(numbers.features) if vary[p] and f.measure not in without]
+    kept = np.flatnonzero(vary).tolist()
     if question.feature:
         wanted = named(question.feature, [f.measure for f in numbers.features])
         kept = [place for place in kept if numbers.features[place].form == wanted.form]

@@ -108,7 +108,11 @@ def write_block(folder, number, rows):
         }
     ).with_columns(**empty, **numbers)
     measures = pl.DataFrame(
-        {"source": [s for _, s, _ in rows], "repeat_tokens": [n for _, _, n in rows]}
+        {
+            "source": [s for _, s, _ in rows],
+            "repeat_tokens": [n for _, _, n in rows],
+            "bytes": [10 * n for _, _, n in rows],
+        }
     )
     for name, table in (("verdicts", verdicts), ("measures", measures)):
         (folder / name).mkdir(exist_ok=True)
@@ -124,6 +128,16 @@ def test_holders_of_repeats_are_those_of_all_blocks(tmp_path):
     assert sources == [("b", 40, 0), ("a", 12, 12)]
     assert found["groups"]["source"][0]["raw_total"] == 52
     assert [row["id"] for row in found["documents"]] == ["0-1", "1-0", "0-0"]
+
+
+def test_what_dropping_and_masking_cost_is_told_of_what_was_kept(tmp_path):
+    """By bounds, over all blocks: documents, their text, their repeated tokens; no empty row."""
+    write_block(tmp_path, 0, [("kept", "a", 31), ("kept", "a", 32), ("dropped", "a", 900)])
+    write_block(tmp_path, 1, [("kept", "b", 200)])
+    assert shown.holders(tmp_path)["prices"] == [
+        {"bound": 32, "documents": 2, "bytes": 2320, "repeat_tokens": 232},
+        {"bound": 128, "documents": 1, "bytes": 2000, "repeat_tokens": 200},
+    ]
 
 
 def test_the_list_holds_few_of_each_reason_by_chance_and_those_with_a_text(tmp_path):

@@ -116,7 +116,8 @@ def undisturbed(tmp_path_factory):
     while process.poll() is None:
         most = max(most, written(output))  # scratch goes before the end
         time.sleep(0.01)
-    assert process.returncode == 0, process.communicate()[1].decode()
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors.decode()
     return recipe, digests(output), most
 
 

@@ -3,6 +3,7 @@
 They are made anew whenever a run goes on, so that nothing is synced and nothing hashed.
 """
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -52,11 +53,13 @@ def load_table(path: Path) -> pa.Table:
 
 
 def _write(path: Path, fill: Callable[[IO[bytes]], None]) -> None:
+    temporary = path.parent / f"{store.TEMPORARY}{path.name}-{os.getpid()}-{token_hex(4)}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.parent / f"{store.TEMPORARY}{path.name}-{os.getpid()}-{token_hex(4)}"
         with temporary.open("wb") as file:
             fill(file)
         temporary.replace(path)  # two machines may do one task, when one was taken for dead
     except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise store.cannot_write(path, error) from error

@@ -64,7 +64,9 @@ class Material:
     versions: dict[str, str]
     examples: store.Record = field(default_factory=dict)
     listed: list[shown.Line] = field(default_factory=list)
-    holders: shown.Line = field(default_factory=lambda: {"documents": [], "groups": {}})
+    holders: shown.Line = field(
+        default_factory=lambda: {"documents": [], "groups": {}, "prices": []}
+    )
     earlier: list[shown.Line] = field(default_factory=list)
     probe: store.Record = field(default_factory=dict)
     """A probe's rows (of equal keys), its limits and whether its models can copy; empty: none."""

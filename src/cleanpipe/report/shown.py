@@ -21,6 +21,8 @@ EACH = 30
 LONGEST = 300
 """Characters of a name, of whatever length it was given."""
 HOLDERS = 8
+BOUNDS = (32, 128, 512)
+"""Repeated tokens from which a document's price is told; 32 repeats are OLMo 2's bound."""
 ORDER = ("repeat_tokens", "shard", "row")
 RUNS = 30
 MULTIPLIERS = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
@@ -97,15 +99,21 @@ def _detail(row: Line) -> str:
 
 
 def holders(folder: Path) -> Line:
-    """Who holds the tokens that repeat: documents, sources and shards, read and kept."""
+    """Who holds the tokens that repeat: documents, sources and shards, read and kept; the price."""
     best: list[pl.DataFrame] = []
     counts: dict[str, dict[str, Counter[str]]] = {}
-    for block in blocks(folder, ("repeat_tokens", "source")):
+    prices = {bound: Counter[str]() for bound in BOUNDS}
+    for block in blocks(folder, ("repeat_tokens", "source", "bytes")):
         if "repeat_tokens" not in block.columns:
             continue
         has = block.filter(pl.col("repeat_tokens") > 0)
         names = ("id", "shard", "row", "verdict", "stage", "rule", "repeat_tokens")
         best.append(has.select(names).sort(ORDER, descending=[True, False, False]).head(HOLDERS))
+        for bound, price in prices.items():
+            kept = has.filter(pl.col("repeat_tokens") >= bound, pl.col("verdict") == "kept")
+            price["documents"] += kept.height
+            for unit in ("bytes", "repeat_tokens"):
+                price[unit] += int(kept[unit].sum() or 0)
         for kind in ("source", "shard"):
             if kind in has.columns:
                 known = counts.setdefault(kind, {"raw": Counter(), "clean": Counter()})
@@ -116,7 +124,9 @@ def holders(folder: Path) -> Line:
                     known[side].update(dict(sums.iter_rows()))
     most = pl.concat(best) if best else pl.DataFrame(schema=dict.fromkeys(ORDER, pl.Int64))
     chosen = most.sort(ORDER, descending=[True, False, False]).head(HOLDERS).to_dicts()
-    return {"documents": chosen, "groups": {kind: _shares(counts[kind]) for kind in counts}}
+    told = [{"bound": bound, **price} for bound, price in prices.items() if price["documents"]]
+    groups = {kind: _shares(counts[kind]) for kind in counts}
+    return {"documents": chosen, "groups": groups, "prices": told}
 
 
 def _shares(known: Mapping[str, Counter[str]]) -> list[Line]:

@@ -4,12 +4,16 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis
 import orjson
 import pytest
 
 from cleanpipe.store import current_manifest
 from cleanpipe.warm import Here
 
+# how long one example takes says nothing: a first one loads kernels, others share the processors
+hypothesis.settings.register_profile("cleanpipe", deadline=None)
+hypothesis.settings.load_profile("cleanpipe")
 ROOT = Path(__file__).parents[1]
 CORPORA = ROOT.parent / "shared" / "corpora"
 SAME_BYTES = ("measures", "verdicts", "pairs", "copies", "cuts", "evaluations", "quarantine")

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 from band_tables import candidates_of, documents_of, paired
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cleanpipe import scratch
@@ -50,7 +50,6 @@ def test_buckets_are_the_same_in_any_parts_and_blocks(tmp_path, parts, sizes):
 
 
 @given(st.lists(st.lists(st.integers(0, 30), min_size=2, max_size=5, unique=True), max_size=20))
-@settings(deadline=None)
 def test_components_are_what_chains_of_buckets_join(buckets):
     """The root of each is the smallest document that can be reached through shared buckets."""
     parents = np.arange(31, dtype=np.int32)
@@ -66,7 +65,6 @@ def test_components_are_what_chains_of_buckets_join(buckets):
 
 
 @given(st.lists(st.integers(0, 12), max_size=60), st.integers(0, 60))
-@settings(deadline=None)
 def test_what_is_not_repeated_is_sorted_out(values, shift):
     """Every repeated hash is marked, whatever its bits are."""
     hashes = np.array(values, np.uint64) << np.uint64(min(shift, 59))

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from conftest import InProcess
 from datasketch import MinHash
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -32,7 +32,6 @@ def shingles(text, ngram):
 
 
 @given(st.lists(st.text(CASED, max_size=30), min_size=1, max_size=5), st.integers(1, 8))
-@settings(deadline=None)
 def test_sets_and_signatures_are_those_of_folded_characters(texts, ngram):
     """Equal shingles are equal hashes, in sets and signatures; one that is too short is one."""
     array = pa.array(texts, pa.large_string())

@@ -7,7 +7,7 @@ import orjson
 import polars as pl
 import pytest
 from conftest import InProcess
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from rich.console import Console
@@ -41,7 +41,6 @@ def table_of(rows, column, seed=3):
     return frame.hstack(column.hashes(values, seed))
 
 
-@settings(deadline=None)
 @given(st.lists(ROW), st.sampled_from(["none", "url"]), st.sampled_from([None, Near()]))
 def test_the_best_of_equal_values_stands_for_them(rows, normalize, near):
     """As a loop over all says: the longest, then by chance; no value stands for itself alone."""

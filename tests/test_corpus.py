@@ -193,7 +193,7 @@ def test_the_hash_is_of_the_files_bytes(tmp_path):
 
 
 @given(st.binary(max_size=60), st.integers(0, 60))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_valid_utf8_equals_pythons(data, cut):
     """A row is valid exactly where Python decodes it, for any two rows."""
     cut = min(cut, len(data))

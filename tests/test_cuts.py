@@ -86,7 +86,7 @@ def cleaned(texts, keys, **options):
     ]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.lists(TEXT, max_size=6), OPTIONS)
 def test_spans_are_the_slow_references(texts, options):
     """Places of all spans; and their hashes are equal where their forms are, and only there."""
@@ -103,7 +103,7 @@ def test_spans_are_the_slow_references(texts, options):
     assert len(set(forms.values())) == len(forms)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(TEXT, min_size=1, max_size=6), OPTIONS, st.integers(1, 3), st.randoms())
 def test_what_is_cut_is_what_the_slow_reference_cuts(texts, options, least, chance):
     """Of every span that repeats in enough documents all but the owner's first place is cut."""
@@ -116,7 +116,7 @@ def test_what_is_cut_is_what_the_slow_reference_cuts(texts, options, least, chan
     assert cut_by_us(texts, keys, min_documents=least, **options) == wanted
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(TEXT, st.lists(st.tuples(st.integers(0, 40), st.integers(1, 12)), max_size=6))
 def test_what_is_left_is_what_the_slow_reference_leaves(text, places):
     """Any places, overlapping ones, too, that begin and end beside no blank."""
@@ -130,7 +130,7 @@ def test_what_is_left_is_what_the_slow_reference_leaves(text, places):
     assert without(text, inside) == left_of(text, cut)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(TEXT, min_size=1, max_size=6), OPTIONS, st.randoms())
 def test_the_order_of_documents_does_not_matter(texts, options, chance):
     """Whoever comes first, the same text is left of each document."""
@@ -141,7 +141,7 @@ def test_the_order_of_documents_does_not_matter(texts, options, chance):
     assert shuffled == [left[i] for i in order]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(TEXT, min_size=1, max_size=6), OPTIONS, st.randoms())
 def test_every_unit_stays_somewhere(texts, options, chance):
     """No line, paragraph or sentence is cut everywhere, and none that is not owned goes."""
@@ -161,7 +161,7 @@ def test_every_unit_stays_somewhere(texts, options, chance):
     assert before == after
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.lists(TEXT, min_size=1, max_size=6),
     st.sampled_from(["lines", "paragraphs"]),

@@ -218,7 +218,7 @@ MEETING = st.tuples(st.sampled_from("ab"), st.integers(0, 3), st.integers(1, 10)
 MET = st.lists(MEETING, max_size=4, unique_by=lambda met: met[:2])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.lists(MET, max_size=4), max_size=3))
 def test_counts_are_those_of_all_blocks_at_once(tmp_path_factory, blocks):
     """Block by block, as a loop over all meetings says."""

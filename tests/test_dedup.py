@@ -6,7 +6,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from band_tables import candidates_of
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -104,7 +104,6 @@ def one_bucket(count):
 
 
 @given(st.sets(st.integers(0, 60)), st.sets(st.integers(0, 60)), st.integers(0, 60))
-@settings(deadline=None)
 def test_intersection_counts_or_gives_up(a, b, needed):
     """The number of shared hashes if it is at least what is needed, else -1."""
     arrays = (np.array(sorted(one), np.uint64) for one in (a, b))

@@ -5,7 +5,7 @@ from itertools import combinations, pairwise
 import numpy as np
 import polars as pl
 from dedup_quality import quality
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from similar_pairs import sets_of, similar_pairs
 
@@ -15,7 +15,6 @@ WORDS = ["a", "b", "c", "d", "e"]
 
 
 @given(st.lists(st.lists(st.sampled_from(WORDS), min_size=1, max_size=12), max_size=20))
-@settings(deadline=None)
 def test_the_truth_is_that_of_comparing_all_with_all(texts):
     """The rarest shingles lead to exactly the pairs that comparing every two documents finds."""
     series = pl.Series("text", [" ".join(words) for words in texts], dtype=pl.String)

@@ -7,7 +7,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cleanpipe.input import readers
@@ -164,7 +164,6 @@ def test_clopper_pearson_as_its_definition_says(size):
     assert binom.sf(found - 1, size, interval.low) == pytest.approx(0.025, rel=1e-6)
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(-1, 5000), max_size=60), st.data())
 def test_what_is_drawn_does_not_depend_on_how_a_shard_is_read(sizes, data):
     """In pieces or in one, the same rows are drawn, with the same chances; blank lines never."""

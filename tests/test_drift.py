@@ -8,7 +8,7 @@ import orjson
 import polars as pl
 import pytest
 from conftest import ROOT, InProcess
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 from scipy import stats as scipy_stats
@@ -29,7 +29,6 @@ def of(values, name="words"):
 
 
 @given(SMALL, SMALL)
-@settings(deadline=None)
 def test_distances_are_those_of_scipy_where_bins_lose_nothing(was, now):
     """Wasserstein in its unit and in deviations, Jensen-Shannon; KS by its definition."""
     found = drift.between("words", of(was), of(now))
@@ -46,7 +45,6 @@ def test_distances_are_those_of_scipy_where_bins_lose_nothing(was, now):
 
 
 @given(SMALL, st.integers(1, 3))
-@settings(deadline=None)
 def test_a_corpus_does_not_drift_from_itself(values, times):
     """Nor from as many of each: shares are compared, not counts; js, ks and moves are 0."""
     found = drift.between("words", of(values), of(values * times))

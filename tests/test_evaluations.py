@@ -49,7 +49,7 @@ def found(texts, documents, ngram, seed=5):
     ]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(TEXT, min_size=1, max_size=14), st.lists(TEXT, min_size=1), st.integers(2, 10))
 def test_the_kernel_is_the_slow_reference(examples, documents, ngram):
     """Words, words inside runs, and each example's seen words, of any texts and lengths of runs."""
@@ -61,7 +61,7 @@ def test_the_kernel_is_the_slow_reference(examples, documents, ngram):
     assert known == wanted
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 1 << 32))
 def test_pieces_of_examples_are_found_among_many(seed):
     """Thousands of runs, so that buckets and marks are shared; documents hold parts of examples."""
@@ -101,7 +101,6 @@ def test_labelled_cases(tmp_path, case):
     assert row["contaminated_words"] > 0
 
 
-@settings(deadline=None)
 @given(TEXT, TEXT, TEXT)
 def test_more_text_around_takes_nothing_back(before, example, after):
     """What a document sees of an example, a longer one with it inside sees, too."""

@@ -44,7 +44,7 @@ cases = st.tuples(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(cases)
 def test_bounds_hold_and_no_row_is_lost(case):
     """As many batches of the same sizes; every row once; over the bound only with masks."""
@@ -69,7 +69,7 @@ def test_bounds_hold_and_no_row_is_lost(case):
         assert open_ <= coherent * batch["input_ids"].size
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(cases, st.integers(0, 12))
 def test_a_resumed_guard_gives_the_same_bytes(case, stop):
     """Stopped after any batch, with the source put to where it was: all that follows is equal."""

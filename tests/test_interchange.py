@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from datasketch import MinHash
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
@@ -28,7 +28,6 @@ def made_by_datasketch(words, seed, num_perm=128):
 
 
 @given(TEXTS, st.integers(0, 2**32 - 1))
-@settings(deadline=None)
 def test_signatures_go_to_datasketch_and_back(texts, seed):
     """Both ways, for any seed: the same values, permutations and estimates as datasketch's own."""
     ours = cleanpipe.signatures([" ".join(words) for words in texts], seed=seed)
@@ -47,7 +46,6 @@ def test_a_signature_can_be_updated():
 
 
 @given(TEXTS)
-@settings(deadline=None)
 def test_an_index_finds_who_shares_a_band(texts):
     """A query of datasketch's index gives exactly those whose band hashes of ours are equal."""
     near = Near(threshold=0.6)

@@ -54,21 +54,21 @@ def assert_equal_reference(texts):
         assert found == wanted, ascii(text[:200])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.text(ALPHABET, max_size=120), max_size=8))
 def test_counts_equal_the_reference_on_any_mixture_of_scripts(texts):
     """Letters, marks, quotes, stops and spaces of many scripts in any order: the same counts."""
     assert_equal_reference(texts)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text(max_size=200))
 def test_counts_equal_the_reference_on_any_text(text):
     """Any code points at all: the same counts."""
     assert_equal_reference([text])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.lists(st.sampled_from("ab.\n "), max_size=300).map("".join),
     st.integers(min_value=1, max_value=12),
@@ -179,7 +179,7 @@ def test_a_scan_takes_linear_time_on_hostile_text(name):
     assert seconds[1] < 10
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.text(ALPHABET, max_size=80))
 def test_folded_words_are_the_references(text):
     """fold_words hashes each word folded, or each symbol of a text without words."""
@@ -192,7 +192,7 @@ def test_folded_words_are_the_references(text):
     assert out[:n].tolist() == [int(hash_word(word)) for word in wanted]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.text(ALPHABET, max_size=60), max_size=5))
 def test_a_scans_signatures_are_those_of_the_folded_words(texts):
     """The scan signs the words that fold_words gives: a text has one signature on every way."""

@@ -116,7 +116,7 @@ RULES = st.fixed_dictionaries(
 ).map(lambda rules: Lines(**rules))
 
 
-@settings(max_examples=700, deadline=None)
+@settings(max_examples=700)
 @given(st.lists(TEXTS, max_size=4), RULES)
 @example(["[[1]] [citation [2]needed] x[ed[]it]"], Lines(citations=True))
 @example(["See [1] below.", "It rained. [1]"], C4)
@@ -132,7 +132,7 @@ def test_the_kernel_is_the_reference(texts, rules):
     assert ruled.removed.tolist() == [before - after for _, _, before, after in expected]
 
 
-@settings(max_examples=700, deadline=None)
+@settings(max_examples=700)
 @given(TEXTS, RULES)
 def test_twice_is_once(text, rules):
     """What the rules leave, they leave alone."""
@@ -140,7 +140,7 @@ def test_twice_is_once(text, rules):
     assert applied(once, rules) == once
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(TEXTS, RULES)
 def test_what_stays_is_what_stood_there(text, rules):
     """Without cuts every line that stays is a line of the text, in order; blank lines all stay."""
@@ -154,7 +154,7 @@ def test_what_stays_is_what_stood_there(text, rules):
     assert [line for line in kept.split("\n") if not line.strip()] == (blank or none)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(TEXTS, RULES)
 def test_explanations_name_the_rules_that_changed_something(text, rules):
     """One line for each bit, in order; none for a text that stays."""
@@ -313,7 +313,7 @@ def test_time_is_linear_on_hostile_text(name):
     assert seconds[1] < 8 * seconds[0] + 0.2
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.lists(
         st.sampled_from(["\f", "Page 3", "Page 4 of 9", "5", "6", "- 7 -", "Rain", "Rain 8", ""]),

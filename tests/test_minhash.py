@@ -52,7 +52,6 @@ def _high_and_mix(a, b):
 
 
 @given(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1))
-@settings(deadline=None)
 @example(2**64 - 1, 2**64 - 1)
 def test_multiply_high_is_the_upper_half_of_the_product(a, b):
     """multiply_high agrees with Python's integers."""
@@ -101,7 +100,7 @@ def test_zero_bytes_and_lengths_count():
 
 
 @given(st.binary(max_size=60), st.integers(0, 17))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_a_text_has_one_hash_wherever_it_stands(text, shift):
     """Alignment and neighbours in the buffer leave a text's hash alone; the seed does not."""
     alone = hashes_of([text])
@@ -131,7 +130,7 @@ WORDS = st.lists(st.sampled_from(["a", "It's", "ÉTÉ", "Straße", "42", "naïve
 
 
 @given(WORDS, st.integers(1, 7), st.sampled_from([1, 16, 64, 112, 128, 200]))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @example([], 5, 128)
 @example(["one"], 5, 128)
 @example(["a", "b", "c", "d", "e"], 5, 64)
@@ -142,7 +141,7 @@ def test_a_signature_is_datasketchs(words, ngram, num_perm):
 
 
 @given(st.text(max_size=200))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_any_text_has_a_signature(text):
     """Only a text without a token has the empty signature, and more shingles only lower minima."""
     words = folded(text)

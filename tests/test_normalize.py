@@ -77,7 +77,7 @@ def test_every_fix_has_cases_of_both_kinds(fix):
     assert len({case["label"] for case in labelled}) == len(labelled)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(DAMAGED, max_size=6), st.sets(st.sampled_from(DEFAULT)).map(tuple))
 @example(["a  Ã b"], DEFAULT)
 @example(["\nÃ x"], DEFAULT)
@@ -97,7 +97,7 @@ def test_documents_do_not_touch_one_another(texts, fixes):
         assert bool(explained) == (clean_text != text)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(DAMAGED)
 @example("a  Ã b")
 @example("\n\nÃ x")
@@ -110,7 +110,7 @@ def test_twice_is_once(text):
     assert not again.fixes.any()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(MARKED)
 @example("<p>caf&eacute;</p>")
 @example("Ã\u200b©")
@@ -129,7 +129,7 @@ def test_twice_is_once_with_everything(text):
     )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(MARKED, max_size=5).map("\n".join))
 @example("a.[1] NOT  IT.")
 def test_twice_is_once_with_line_rules(text):
@@ -152,7 +152,7 @@ def test_entities_are_read_once_the_tags_are_gone():
 BLANKS = st.text("a é\t\n \t\n", max_size=30)
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1500)
 @given(BLANKS, st.booleans(), st.booleans())
 def test_white_space_is_squeezed_as_the_regular_expressions_say(text, spaces, lines):
     """The kernel equals the slow reference, alone and together, and so do its bits."""

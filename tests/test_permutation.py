@@ -11,7 +11,7 @@ from cleanpipe.stability.attribution import permutation
 from cleanpipe.stability.attribution.permutation import auroc, detectable, interval, judged
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.integers(0, 2**32 - 1),
     st.integers(1, 6),

@@ -22,7 +22,7 @@ RUNS = ["a", "b" * 5, "c" * 9, "é", "한" * 7, " ", "\n", "\u00a0", "\u2003", "
 LIKE_ADDRESSES = st.lists(st.sampled_from(PIECES), max_size=14).map("".join)
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(LIKE_ADDRESSES)
 @example("x@b.de|a@c.de")
 @example("a@[1.2.3.4] a@[1.2.3.tag:] a@[1.2.3.256]")
@@ -32,7 +32,7 @@ def test_emails_are_what_the_expression_matches(text):
     assert Pii(email="<EMAIL>").emails(pl.Series([text]))[0] == emails(text, "<EMAIL>")
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(LIKE_ADDRESSES, st.booleans())
 @example("999.1.2.3.256", True)
 @example("1.2.3.4.5.6.7.8.9", True)
@@ -42,7 +42,7 @@ def test_ips_are_what_the_expression_matches(text, public_only):
     assert pii.ips(pl.Series([text]))[0] == ips(text, "<IP>", public_only)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(LIKE_ADDRESSES, max_size=5))
 def test_texts_do_not_touch_one_another(texts):
     """Neighbours in a column lend each other no character."""
@@ -53,7 +53,7 @@ def test_texts_do_not_touch_one_another(texts):
     ]
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.lists(st.sampled_from(RUNS), max_size=30).map("".join))
 def test_runs_are_what_the_expression_matches(text):
     """White space and letters of scripts without spaces end a run; its length is in characters."""
@@ -65,7 +65,7 @@ def test_runs_are_what_the_expression_matches(text):
 @pytest.mark.parametrize(
     "placeholder", ["<EMAIL>", "[EMAIL]", "<e-mail>", "(e@mail)", "…", "", "电子邮件", "<$1>"]
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(text=LIKE_ADDRESSES)
 def test_twice_is_once_for_any_placeholder_that_is_taken(placeholder, text):
     """A placeholder that passes validation is never part of an address."""

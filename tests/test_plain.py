@@ -74,7 +74,7 @@ def pieces(values: list, cuts: int) -> list[list]:
     return found
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(values=COLUMNS)
 @example(values=[{}, {"a": 1}, {"a": None}, 3])
 @example(values=[[1.5], [True]])
@@ -94,7 +94,7 @@ def test_a_value_is_one_text_whatever_stands_beside_it(values):
     assert given_hash(pa.table({"v": whole}), 3).tolist() == hashes
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(values=COLUMNS, cuts=st.integers(0, 15))
 @example(values=[2**53 + 1, 1.5], cuts=1)
 @example(values=[{"a": {}}, {"a": {"b": 1}}], cuts=1)

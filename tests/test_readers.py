@@ -115,7 +115,7 @@ RECORDS = st.lists(st.fixed_dictionaries({"text": TEXT, "note": TEXT}), min_size
 @hypothesis_given(
     RECORDS, st.integers(1, 200), st.integers(1, 60), st.lists(st.integers(0, 11), unique=True)
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_same_records_same_rows(records, block, chunk, some):
     """Every format and compression gives the same rows, however it is cut, whole or in part."""
     expected = [
@@ -141,7 +141,7 @@ def test_same_records_same_rows(records, block, chunk, some):
 
 
 @hypothesis_given(st.lists(st.text(max_size=9)), st.integers(1, 60), st.integers(1, 60))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_lines_of_text(lines, block, chunk):
     """A .txt file read by line gives each line that is not blank, at its place."""
     data = "\n".join(lines).encode()

@@ -6,7 +6,7 @@ from collections import Counter
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cleanpipe.augmenting.augment import MAKE, Augment
@@ -33,7 +33,6 @@ def is_part(small, large):
     return not Counter(small) - Counter(large)
 
 
-@settings(deadline=None)  # the first call loads a kernel
 @given(text=TEXTS, key=KEYS)
 def test_words_trade_places_whole(text, key):
     """A swap keeps every word and every space; a deletion only takes words, in order."""
@@ -50,7 +49,6 @@ def test_words_trade_places_whole(text, key):
     assert (fewer is None) == (len(text.split()) < 2)
 
 
-@settings(deadline=None)  # the first call loads a kernel
 @given(text=TEXTS, key=KEYS)
 def test_paragraphs_stay_whole(text, key):
     """A shuffle has the parent's paragraphs in another order; a drop has some, in order."""
@@ -69,7 +67,6 @@ def test_paragraphs_stay_whole(text, key):
         assert is_part(kept, parent)
 
 
-@settings(deadline=None)  # the first call loads a kernel
 @given(text=TEXTS, key=KEYS)
 def test_a_crop_is_a_stretch_of_its_parent(text, key):
     """Nothing within a crop changes, and it is shorter."""

@@ -34,7 +34,7 @@ def applied(text, *fixes):
 SOME_FIXES = st.sets(st.sampled_from([*FTFY, "nfkc"])).map(tuple)
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(DAMAGED, SOME_FIXES | st.just(FTFY))
 @example("&#27;[31m", FTFY)
 @example("&#xC3;&#xA9;", FTFY)
@@ -51,7 +51,7 @@ CATEGORY = "".join(
 )
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1500)
 @given(st.text(st.sampled_from(CATEGORY + "aZz09_ \t\n\x1c\x1f.,²вЂГВ漢"), max_size=12))
 def test_badness_agrees_with_ftfy(text):
     """The translated expression matches where ftfy's does, over its own alphabet."""
@@ -89,7 +89,7 @@ HALVES = "".join(dict.fromkeys("".join(unicodedata.normalize("NFD", c) for c in 
 ANY_SCRIPT = st.sampled_from("aeiq") | st.sampled_from(HALVES) | st.sampled_from(MARKS)
 
 
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=2000)
 @given(st.text(ANY_SCRIPT | st.sampled_from(COMPOSED) | st.characters(codec="utf-8"), max_size=6))
 def test_text_that_is_not_nfc_is_flagged(text):
     """A text that the scan calls NFC is NFC."""

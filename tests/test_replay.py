@@ -52,7 +52,7 @@ def random_case(seed, limit):
 
 @pytest.mark.parametrize("threshold", [0.3, 0.5, 0.6, 0.8])
 @given(seed=st.integers(0, 2**32), limit=st.sampled_from([1, 2, 4, 8, 64]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_what_is_certain_is_what_comparing_finds(threshold, seed, limit):
     """Whatever subset, order, threshold and limit: who stays or goes for certain does so."""
     buckets, offsets, hashes, order, known = random_case(seed, limit)

@@ -75,7 +75,7 @@ def test_events_that_recur_are_more_than_chance_and_events_that_do_not_are_not()
     assert min(second["p"], third["p"]) > 0.05
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.integers(2, 5), st.integers(3, 40), st.integers(0, 2**32 - 1))
 def test_intraclass_correlation_is_that_of_the_textbook(runs, steps, seed):
     """One-way analysis of variance, sums written out."""

@@ -48,7 +48,7 @@ def corpora(draw):
     return rows, lengths, kinds, weights.astype(np.int32), bounds, draw(st.integers(1, 60))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(corpora())
 def test_no_batch_is_over_a_bound_by_several_documents(corpus):
     """Placed documents are over no bound but by themselves; all are there; the rest kept order."""
@@ -107,7 +107,7 @@ def stretches(ids, times, least):
     return joined
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     st.lists(st.lists(st.integers(0, 2), max_size=60), min_size=1, max_size=4),
     st.integers(2, 5),

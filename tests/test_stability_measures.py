@@ -78,14 +78,14 @@ PIECES = st.one_of(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.lists(PIECES, max_size=14).map("".join))
 def test_encoded_data_is_counted_as_by_the_reference(text):
     """Hexadecimal and base64 among words, quotes and other scripts, in any order: the same."""
     assert_equal_reference(text)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.lists(
         st.tuples(st.text("abc. 漢\n", max_size=14), st.integers(1, 40)), min_size=1, max_size=5
@@ -96,7 +96,7 @@ def test_periodic_windows_are_counted_as_by_the_reference(stretches):
     assert_equal_reference("x y z w " * 20 + "".join(text * times for text, times in stretches))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.tuples(st.text("ab c", max_size=9), st.integers(1, 40)), min_size=1, max_size=5))
 def test_repeats_are_those_that_olmos_filter_finds(stretches):
     """From three repeats on, the most repeats and the longest stretch are OLMo's."""

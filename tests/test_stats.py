@@ -63,7 +63,7 @@ OWN = ("tokens", "own")
 
 
 @given(documents(), st.randoms(), GROUPS)
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_statistics_merge_exactly_in_any_order(given_documents, chance, chosen):
     """Blocks of any sizes, in any order, give the statistics of all documents, empty ones too."""
     table, verdicts, cuts = given_documents
@@ -76,7 +76,7 @@ def test_statistics_merge_exactly_in_any_order(given_documents, chance, chosen):
 
 
 @given(documents(), st.lists(GROUPS, min_size=5, max_size=5), st.randoms())
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_parts_that_tell_other_groups_apart_merge_in_any_order(given_documents, chosen, chance):
     """Runs name different groups: what all tell apart stays, all else is the rest, any way."""
     table, verdicts, cuts = given_documents
@@ -101,7 +101,7 @@ def test_parts_that_tell_other_groups_apart_merge_in_any_order(given_documents, 
     st.lists(st.floats(0, 1, allow_subnormal=False), min_size=1),
     st.lists(st.floats(-1e6, 1e6), min_size=1),
 )
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_a_quantile_is_no_farther_away_than_its_error_says(words, shares, own):
     """By nearest rank, of counts, of shares, and of columns with negative values."""
     for name, values in (("words", words), ("digit_char_frac", shares), ("own", own)):

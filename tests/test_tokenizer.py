@@ -55,14 +55,14 @@ def library(path, text):
     return Tokenizer.from_file(path).encode(text, add_special_tokens=False).ids
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.text(max_size=60), max_size=6))
 def test_tokens_are_the_librarys(file, texts):
     """Each text alone and among others has the ids that the library gives it."""
     assert tokens_of(file, texts) == [library(file, text) for text in texts]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.text("ab \n漢é😀", max_size=300), st.integers(9, 60), st.integers(1, 8))
 def test_long_texts_are_cut_into_whole_characters(text, batch, near):
     """The pieces are the text, none is empty or longer than allowed, each is valid UTF-8."""
@@ -93,7 +93,7 @@ def _memory(given):
     return offsets, memoryview(data)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     st.lists(
         st.lists(

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, urlencode
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cleanpipe.rules.url_forms import TRACKING, TRACKING_BEGINS, one_form
@@ -42,7 +42,6 @@ def test_pairs(case):
     assert (one == other) is case["same"], (one, other)
 
 
-@settings(deadline=None)
 @given(
     st.lists(
         st.one_of(
@@ -62,7 +61,6 @@ def test_a_form_is_its_own_form(texts):
     assert [one is None for one in found] == [one is None for one in texts]
 
 
-@settings(deadline=None)
 @given(QUERY, st.randoms(use_true_random=False))
 def test_order_and_tracking_change_nothing(pairs, chance):
     """Parameters shuffled, with tracking among them, are the same; without them another page."""

@@ -185,13 +185,15 @@ def test_a_mistake_is_one_message_and_its_exit_code(tmp_path, words, code, says)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
-@pytest.mark.parametrize("kilobytes", [64, 160, 320])
-def test_a_full_disk_ends_in_one_line_and_code_5(tmp_path, sample_recipe, kilobytes):
-    """On a disk that is too small nothing is published; with room, the same command goes on."""
+def test_a_full_disk_ends_in_one_line_and_code_5(tmp_path, sample_recipe):
+    """On a disk that is too small nothing is published; with room, the same command goes on.
+
+    tests/test_disks.py has every size.
+    """
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", disk], check=False
+        ["mount", "-t", "tmpfs", "-o", "size=160k", "tmpfs", disk], check=False
     )
     if mounted.returncode:
         pytest.skip("this machine lets nobody mount a small disk")

@@ -203,8 +203,13 @@ def test_fifty_secrets_stand_in_data_and_quarantine_only(tmp_path):
             assert places(folder, SECRETS) == {}
             written = b"".join(path.read_bytes() for path in (folder / "data").rglob("*.parquet"))
             assert written
-    private = [path for path in tmp_path.rglob("quarantine/*") if path.stat().st_mode & 0o077]
-    assert private == []
+    private = [
+        *tmp_path.rglob("quarantine/*"),
+        *tmp_path.rglob("_cleanpipe/seed"),
+        *tmp_path.rglob("identity.json"),
+    ]
+    assert {path.name for path in private} > {"seed", "identity.json"}
+    assert [path for path in private if path.stat().st_mode & 0o077] == []
 
 
 @pytest.mark.parametrize("samples", ["none", "masked", "full"])
@@ -231,4 +236,8 @@ def test_addresses_in_ids_and_names_are_masked_on_the_page(tmp_path, samples):
     done = all_steps(Work(Recipe.model_validate(recipe), Here(), lambda *_: None))
     page, short = (done.folder.joinpath(f"report.{kind}").read_text() for kind in ("html", "md"))
     assert any(secret in page for secret in names) is (samples == "full")
+    if samples != "full":  # no two of them become one
+        assert {"[e-mail]", *(f"[e-mail {n}]" for n in range(2, 8))} <= set(
+            re.findall(r"\[e-mail[^\]]*\]", page[page.index('id="groups"') :])
+        )
     assert not any(secret in short for secret in names)

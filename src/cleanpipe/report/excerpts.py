@@ -34,6 +34,7 @@ _MASKS = (
 _KEYS_OF_MAKERS = re2.compile(
     r"\b(?:sk-|ghp_|gho_|github_pat_|glpat-|xox[abp]-|AKIA|ASIA|AIza|hf_|eyJ)[\w\-.]{12,}"
 )
+_IN_NAMES = ((_MASKS[0][0], "e-mail"), (_MASKS[1][0], "IP"), (_KEYS_OF_MAKERS, "key"))
 _SEEN = {
     "curly_brackets": r"[{}]",
     "lorem_ipsum": r"(?i)lorem ipsum",
@@ -83,17 +84,31 @@ def masked(text: str) -> str:
     return text
 
 
-def masked_name(name: str) -> str:
-    """An id or a source's name with signs for e-mail and IP addresses and keys of known makers.
+class NameMask:
+    """Signs in ids and names of sources for e-mail and IP addresses and keys of known makers.
 
-    Long numbers and hexadecimal stay: ids are made of them, and a page must say which it means.
+    A page has one: the same address is the same sign all over it, another one another, so that two
+    sources stay two. Long numbers and hexadecimal stay: ids are made of them, and a page must say
+    which document it means.
 
-    >>> masked_name("jo@example.org/7f83b1657ff1fc53b92dc18148a1d65d")
+    >>> mask = NameMask()
+    >>> mask("jo@example.org/7f83b1657ff1fc53b92dc18148a1d65d")
     '[e-mail]/7f83b1657ff1fc53b92dc18148a1d65d'
+    >>> mask("al@example.org"), mask("10.0.0.1"), mask("jo@example.org")
+    ('[e-mail 2]', '[IP]', '[e-mail]')
     """
-    for pattern, sign in (*_MASKS[:2], (_KEYS_OF_MAKERS, "[key]")):
-        name = pattern.sub(sign, name)
-    return name
+
+    def __init__(self) -> None:
+        self._signs: dict[str, dict[str, str]] = {}
+
+    def __call__(self, name: str) -> str:
+        for pattern, word in _IN_NAMES:
+            signs = self._signs.setdefault(word, {})
+            for found in pattern.findall(name):
+                number = f" {len(signs) + 1}" if signs else ""
+                signs.setdefault(found, f"[{word}{number}]")
+            name = pattern.sub(lambda found, signs=signs: signs[found[0]], name)
+        return name
 
 
 def visible(text: str, *, spaces: bool = False) -> str:

@@ -19,7 +19,7 @@ from cleanpipe import store
 from cleanpipe.errors import InputError
 from cleanpipe.recipes.recipe import Recipe
 from cleanpipe.report import findings, pictures, rules, shown, trend
-from cleanpipe.report.excerpts import masked_name
+from cleanpipe.report.excerpts import NameMask
 from cleanpipe.report.summary import attrition, cut_told, megabytes, share
 from cleanpipe.stats.stats import STABILITY
 
@@ -149,16 +149,17 @@ def render(template: str, known: Material) -> str:
 
 def _without_addresses(known: Material) -> Material:
     """The same material with masks in what documents and sources are called."""
+    mask = NameMask()
     named = ("stats", "examples", "listed", "holders", "earlier", "inputs")
-    return replace(known, **{name: _masked_names(getattr(known, name)) for name in named})
+    return replace(known, **{name: _masked_names(getattr(known, name), mask) for name in named})
 
 
-def _masked_names(value: Any) -> Any:
+def _masked_names(value: Any, mask: NameMask) -> Any:
     if isinstance(value, str):
-        return masked_name(value)
+        return mask(value)
     if isinstance(value, Mapping):
-        return {masked_name(name): _masked_names(one) for name, one in value.items()}
-    return [_masked_names(one) for one in value] if isinstance(value, list | tuple) else value
+        return {mask(name): _masked_names(one, mask) for name, one in value.items()}
+    return [_masked_names(one, mask) for one in value] if isinstance(value, list | tuple) else value
 
 
 def fill(template: str, **values: Any) -> str:

@@ -267,6 +267,7 @@ def presets(name: str | None = None, *, json: bool = False) -> int:
     return 0
 
 
+app.command("cleanpipe.cli.cli_init:init", name="init", help="Write a recipe for a corpus.")
 app.command("cleanpipe.cli.cli_report:report", name="report", help="Draw a run's page again.")
 app.command(
     "cleanpipe.cli.cli_report:schema",

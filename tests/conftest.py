@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import hypothesis
@@ -33,17 +34,18 @@ def sample_recipe() -> Path:
     return ROOT / "configs" / "sample.yaml"
 
 
+def write_recipe_into(folder: Path, name: str = "recipe.yaml", **sections: object) -> Path:
+    """Write a recipe of the given sections into a folder; gives its path."""
+    path = folder / name
+    known = {"version": 1, "seed": 7, "output": {"path": "out"}, **sections}
+    path.write_bytes(orjson.dumps(known))  # JSON is YAML
+    return path
+
+
 @pytest.fixture
 def write_recipe(tmp_path: Path) -> Callable[..., Path]:
     """A function that writes a recipe of the given sections and gives its path."""
-
-    def write(name: str = "recipe.yaml", **sections: object) -> Path:
-        path = tmp_path / name
-        known = {"version": 1, "seed": 7, "output": {"path": "out"}, **sections}
-        path.write_bytes(orjson.dumps(known))  # JSON is YAML
-        return path
-
-    return write
+    return partial(write_recipe_into, tmp_path)
 
 
 @pytest.fixture

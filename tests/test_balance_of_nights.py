@@ -12,7 +12,8 @@ from test_nights import Corpus, text
 from cleanpipe import store
 from cleanpipe.balancing.balance import Balance
 from cleanpipe.balancing.grouping import Published
-from cleanpipe.nights.incremental import Night, published, runs_of
+from cleanpipe.nights.incremental import Night, published
+from cleanpipe.outcome import runs_of
 from cleanpipe.run import all_steps, silent
 
 NAMES = ("a", "b", "c")

@@ -148,9 +148,9 @@ def test_a_gate_holds_a_night_to_the_last_published_one(night):
     assert warned.stats["drift"]["raw"]["words"]["effect"] == "large"
     assert warned.stats["gates"][0]["outcome"] == "warned"
     page = warned.report.read_text(encoding="utf-8")
-    assert "Drift since run 0002" in page
+    assert "Drift from what is published, up to run 0002" in page
     assert 'class="spark"' in page
-    assert "What was kept drifted far since then in" in page
+    assert "What was kept drifted far from what is published in" in page
 
 
 def test_a_gate_on_what_is_not_measured_is_refused(night):

@@ -1,10 +1,13 @@
 """Nights that clean only what is new: five of them, with what goes wrong, and what each leaves."""
 
 import random
+from functools import partial
 
 import polars as pl
 import pytest
-from conftest import InProcess, digests
+from conftest import InProcess, digests, write_recipe_into
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cleanpipe import store
 from cleanpipe.errors import GateError, InputError, OutputError, RecipeError
@@ -63,7 +66,7 @@ class Corpus:
         """The ids of the originals that readers see, in order."""
         parts = store.current_manifest(self.output)["parts"]
         frames = [pl.read_parquet(self.output / part["path"]) for part in parts]
-        return [row["id"] for row in pl.concat(frames).iter_rows(named=True) if row["copy"] == 0]
+        return [name for frame in frames for name in frame.filter(pl.col("copy") == 0)["id"]]
 
 
 @pytest.fixture
@@ -126,21 +129,47 @@ def test_five_nights(corpus):
     assert faults_of(corpus.output) == []
 
 
-def test_nights_keep_what_one_run_would(corpus):
-    """Delivered over three nights or at once, the same texts are published, each cluster once."""
-    deliveries = [numbered(f"{night}-", range(night * 30, night * 30 + 40)) for night in range(3)]
-    for night, texts in enumerate(deliveries):
-        texts |= {f"{night}-like{n}": alike(n) for n in range(night * 30 + 35, night * 30 + 45)}
-        corpus.deliver(f"{night}", texts)
-        corpus.night()
-    by_night = corpus.published()
-    once = corpus.everything(output={"path": str(corpus.output) + "-once"})
-    kept = once.verdicts.filter(pl.col("verdict") == "kept").collect()
-    assert len(by_night) == kept.height
-    alike_to = {name: name.split("-")[1].removeprefix("like") for name in by_night}
-    assert sorted(alike_to.values()) == sorted(
-        name.split("-")[1].removeprefix("like") for name in kept["id"]
+@settings(max_examples=6)
+@given(
+    deliveries=st.lists(
+        st.lists(st.tuples(st.integers(0, 15), st.booleans()), max_size=20), min_size=1, max_size=4
     )
+)
+def test_nights_keep_what_one_run_would(tmp_path_factory, deliveries):
+    """However texts and their near-duplicates fall into nights, one of each cluster is published.
+
+    It is one that the first night with any of them brought, and a run over everything keeps as
+    many.
+    """
+    folder = tmp_path_factory.mktemp("nights")
+    corpus = Corpus(folder, partial(write_recipe_into, folder))
+    first: dict[int, int] = {}
+    for night, numbers in enumerate(deliveries):
+        names = {f"{night}-{place}-{n}": (n, near) for place, (n, near) in enumerate(numbers)}
+        corpus.deliver(
+            f"{night}", {i: alike(n) if near else text(n) for i, (n, near) in names.items()}
+        )
+        first = {n: night for n, _ in numbers} | first
+        corpus.night()
+    assert faults_of(corpus.output) == []
+    found = [tuple(map(int, name.split("-"))) for name in corpus.published()]
+    assert sorted((n, night) for night, _, n in found) == sorted(first.items())
+    once = corpus.everything(output={"path": str(corpus.output) + "-once"})
+    assert once.stats["documents"]["kept"] == len(first)
+
+
+def test_a_night_drifts_from_all_nights_together(corpus):
+    """A night of short and long texts is what two earlier ones brought, each of one kind."""
+    short = {f"short{n}": text(n) for n in range(40)}
+    long = {f"long{n}": f"{text(n)} {text(n + 500)}" for n in range(50, 90)}
+    both = {f"b{n}": text(n) if n % 2 else f"{text(n)} {text(n + 900)}" for n in range(200, 260)}
+    for name, texts in (("short", short), ("long", long), ("both", both)):
+        corpus.deliver(name, texts)
+        done = corpus.night()
+        if name == "long":
+            assert done.stats["drift"]["clean"]["words"]["effect"] == "large"
+    assert done.stats["drift"]["against"] == "0002"
+    assert done.stats["drift"]["clean"]["words"]["effect"] == "chance"
 
 
 def test_a_run_over_everything_is_a_first_night(corpus):

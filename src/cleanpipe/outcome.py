@@ -75,23 +75,39 @@ def count(
     return known | {"alerts": list(_alerts(known["duplicates"], decisions)), "gates": gates}
 
 
-def drift_of(folder: Path, known: Mapping[str, Any]) -> store.Record:
-    """The drift section of stats.json: how far a run lies from the last published one.
+def runs_of(manifest: Mapping[str, Any]) -> list[str]:
+    """The runs that made what a manifest names, oldest first."""
+    return [*(night["run"] for night in manifest.get("nights", ())), manifest["run"]]
 
-    `against` is that run's number, or null, and then `why_not` says what is missing.
+
+def drift_of(folder: Path, known: Mapping[str, Any]) -> store.Record:
+    """The drift section of stats.json: how far a run lies from all that is published.
+
+    `against` is the run that published it, or null, and then `why_not` says what is missing.
     """
     nothing: store.Record = {"raw": {}, "clean": {}}
     manifest = store.current_manifest(folder.parents[2])
     if manifest is None:
         why_not = "this is the first run of its output folder"
         return {"against": None, "why_not": why_not, **nothing}
-    last = folder.parent / manifest["run"] / "stats.json"
-    was = store.read_json(last) if last.exists() else {"version": None}
+    try:
+        was = drift.together(_stats_of(folder.parent / run) for run in runs_of(manifest))
+    except _UnreadableError as error:
+        return {"against": None, "why_not": str(error), **nothing}
+    return {"against": manifest["run"], "why_not": None, **drift.compare(was, known)}
+
+
+class _UnreadableError(Exception):
+    """Statistics of an earlier run that this version cannot read."""
+
+
+def _stats_of(run: Path) -> store.Record:
+    path = run / "stats.json"
+    was = store.read_json(path) if path.exists() else {"version": None}
     if was["version"] != stats.VERSION:
         state = "is gone" if was["version"] is None else "has another version"
-        why_not = f"stats.json of run {manifest['run']} {state}"
-        return {"against": None, "why_not": why_not, **nothing}
-    return {"against": manifest["run"], "why_not": None, **drift.compare(was, known)}
+        raise _UnreadableError(f"stats.json of run {run.name} {state}")
+    return was
 
 
 def _alerts(duplicates: Mapping[str, Any], decisions: Decisions) -> Iterator[str]:

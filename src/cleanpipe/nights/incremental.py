@@ -119,11 +119,6 @@ def _differing(text: Any, was: Any, is_: Any, path: tuple[str, ...] = ()) -> lis
     return [] if text(was) == text(is_) else [(path, text(was), text(is_))]
 
 
-def runs_of(manifest: store.Record) -> list[str]:
-    """The runs that made what a manifest names, oldest first."""
-    return [*(night["run"] for night in manifest.get("nights", ())), manifest["run"]]
-
-
 def published(control: Path, runs: Sequence[str]) -> dict[str, Published]:
     """What these runs read and wrote of each group, by their statistics."""
     found: dict[str, Published] = {}
@@ -143,7 +138,7 @@ def new_shards(
     again = set(manifest.get("again", ()))
     lines = [
         line
-        for run in runs_of(manifest)
+        for run in outcome.runs_of(manifest)
         for line in store.read_json(control / "runs" / run / "inputs.json")
         if line["shard"]["path"] not in again
     ]
@@ -224,7 +219,7 @@ class Night(Work):
         """End pass 1; documents that were taken out for good do not come in again."""
         result = super().measured()
         if self.base is not None:
-            self.decisions.published = published(self.control, runs_of(self.base))
+            self.decisions.published = published(self.control, outcome.runs_of(self.base))
         self.schema = self._fitting(self.schema)
         if self.forgotten:
             ids = self.decisions.documents.columns(("id",)).to_series()

@@ -19,7 +19,6 @@ from cleanpipe import ledger, outcome, store
 from cleanpipe.errors import InputError, OutputError, RecipeError
 from cleanpipe.export.published import tables
 from cleanpipe.identity import ever_published
-from cleanpipe.nights.incremental import runs_of
 from cleanpipe.nights.index import Index
 
 KEPT_OF_A_RUN = ("stats.json", "timing.json")
@@ -121,7 +120,7 @@ def _without(output: Path, part: store.Record, rows: Any, number: int) -> store.
 def _freed(control: Path, manifest: store.Record, ids: Sequence[str]) -> list[dict[str, Any]]:
     """Documents of any night that had given way to one of these: run, id, shard, row."""
     frames = []
-    for run in runs_of(manifest):
+    for run in outcome.runs_of(manifest):
         verdicts = ledger.load_verdicts(control / "runs" / run)
         lines = verdicts.filter(pl.col("duplicate_of").is_in([*ids]) & (pl.col("stage") == "dedup"))
         chosen = lines.select("id", "shard", "row", "duplicate_of").collect()
@@ -199,7 +198,7 @@ def _unnamed_parts(output: Path, kept: Sequence[store.Record]) -> list[Path]:
 
 
 def _unnamed_runs(control: Path, kept: Sequence[store.Record]) -> list[Path]:
-    named = {run for manifest in kept for run in runs_of(manifest)} | _unfinished(control)
+    named = {run for manifest in kept for run in outcome.runs_of(manifest)} | _unfinished(control)
     runs = [run for run in sorted((control / "runs").glob("[0-9]*")) if run.name not in named]
     files = [path for run in runs for path in sorted(run.rglob("*")) if path.is_file()]
     return [path for path in files if path.name not in KEPT_OF_A_RUN]

@@ -60,7 +60,7 @@ def _line(name: str, values: Sequence[float]) -> dict[str, Any]:
 
 
 def moved(stats: Line) -> dict[str, list[tuple[str, Any]]]:
-    """What drifted since the last published run by more than chance, read and kept."""
+    """What drifted from all that was published by more than chance, read and kept."""
     known = stats.get("drift") or {"raw": {}, "clean": {}}  # older statistics have none
     return {side: list(drift.largest(known, side))[:MOST] for side in ("raw", "clean")}
 
@@ -70,4 +70,4 @@ def told(stats: Line) -> Iterator[str]:
     found = [name for name, one in moved(stats)["clean"] if one["effect"] == "large"]
     if found:
         more = f" and {len(found) - 3} more" if len(found) > 3 else ""
-        yield f"What was kept drifted far since then in {', '.join(found[:3])}{more}."
+        yield f"What was kept drifted far from what is published in {', '.join(found[:3])}{more}."

@@ -42,7 +42,7 @@ METRICS: Mapping[str, str] = {
 DRIFT = "drift."
 DRIFT_PATTERN = rf"^drift\.(raw\.)?[^.]+\.({'|'.join(STATISTICS)})$"
 DRIFT_ABOUT = (
-    "how far a measure, `lang` or `source` lies from that of the last published run, of what was "
+    "how far a measure, `lang` or `source` lies from that of all that is published, of what was "
     "kept, or with `raw` of what was read; passes where there is nothing to compare with"
 )
 

@@ -5,7 +5,8 @@ the same in every run, so no text and no table is read. `was` is always the earl
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy.typing as npt
 from scipy.stats import chi2
 
 from cleanpipe.stats.histograms import SIDES, middles
+from cleanpipe.stats.histograms import bins as merged
 
 CELLS = 10
 """Cells of the population stability index: tenths of the earlier run, which its bounds go by."""
@@ -185,6 +187,36 @@ def compare(was: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, dict[st
                 found[column] = of_groups(*known)
         told[side] = {name: one for name, one in found.items() if one is not None}
     return told
+
+
+def together(runs: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """What `compare` takes of several runs' statistics, as if one had read all of it.
+
+    >>> one = {"histograms": {}, "by": {"lang": {"raw": {"en": {"documents": 2}}, "clean": {}}}}
+    >>> together([one, one])["by"]["lang"]["raw"]
+    {'en': {'documents': 4}}
+    """
+    bins: dict[str, dict[str, list[Any]]] = {}
+    groups: dict[str, dict[str, Counter[str]]] = {}
+    for run in runs:
+        for name, sides in run["histograms"].items():
+            known = bins.setdefault(name, {side: [] for side in SIDES})
+            known |= {side: merged([known[side], sides[side]["bins"]]) for side in SIDES}
+        for column, sizes in run["by"].items():
+            counts = groups.setdefault(column, {side: Counter() for side in SIDES})
+            for side in SIDES:
+                counts[side].update(_documents(sizes[side]))
+    return {
+        "histograms": {
+            name: {side: {"bins": known[side]} for side in SIDES} for name, known in bins.items()
+        },
+        "by": {
+            column: {
+                side: {name: {"documents": n} for name, n in counts[side].items()} for side in SIDES
+            }
+            for column, counts in groups.items()
+        },
+    }
 
 
 def _documents(sizes: Mapping[str, Mapping[str, int]]) -> dict[str, int]:

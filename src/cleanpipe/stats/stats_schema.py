@@ -217,10 +217,10 @@ class Apart(Described):
 
 
 class Drift(Described):
-    """How far a run lies from the one that was published when it ran, read and kept."""
+    """How far a run lies from what was published when it ran, read and kept."""
 
     against: Name | None
-    """That run."""
+    """The run that published it; after nights that added to one another, all of them together."""
     why_not: str | None
     """Why nothing was compared."""
     raw: dict[Name, Apart]

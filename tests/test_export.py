@@ -335,15 +335,17 @@ def test_the_verb_writes_and_prints(output, tokens, tmp_path):
 
 
 def test_the_page_shows_what_happens(output, tokens, tmp_path, monkeypatch, capsys):
-    """The command of docs/export.md prints what stands below it, and the program runs after it."""
+    """The commands of docs/export.md print what stands below them; the programs run after them."""
     page = (Path(__file__).parents[1] / "docs" / "export.md").read_text(encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     Path("clean").symlink_to(output)
     Path("tokenizer.json").symlink_to(tokens)
-    command, _, wanted = page.partition("```console\n$ ")[2].partition("```")[0].partition("\n")
-    words = [sys.executable, "-m", "cleanpipe", *command.split()[1:]]
-    done = subprocess.run(words, capture_output=True, check=True, text=True)
-    assert doctest.OutputChecker().check_output(wanted, done.stdout, doctest.ELLIPSIS)
+    for block in re.findall(r"```console\n(.*?)```", page, re.DOTALL):
+        for said in block.split("$ ")[1:]:
+            command, _, wanted = said.partition("\n")
+            words = [sys.executable, "-m", "cleanpipe", *command.split()[1:]]
+            done = subprocess.run(words, capture_output=True, check=True, text=True)
+            assert doctest.OutputChecker().check_output(wanted, done.stdout, doctest.ELLIPSIS)
     known = {}
     for program in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
         exec(program, known)  # noqa: S102 - our own page

@@ -96,16 +96,15 @@ def test_the_same_seed_trains_the_same_model_also_after_a_pause(packed, tmp_path
 
 
 def test_twins_of_one_state_do_not_touch_each_other(packed):
-    """What one twin learns changes neither the state nor the other twin."""
+    """What a twin learns, or the trainer that they come from, changes neither state nor twin."""
     trainer = Trainer.begin(SHAPE, Optimizer(), seed=3)
     for step in range(5):
         trainer.take(packed.sequences(np.arange(4) + step))
     state = trainer.state()
     runs = []
-    for _ in range(2):
-        twin = Trainer.resume(state)
+    for twin in (trainer, Trainer.resume(state), Trainer.resume(state)):
         runs.append([twin.take(packed.sequences(np.arange(4) + step)) for step in range(5, 10)])
-    assert runs[0] == runs[1]
+    assert runs[0] == runs[1] == runs[2]
 
 
 def test_the_copy_check_tells_what_copies_from_what_does_not(packed):

@@ -10,6 +10,15 @@ from rich.console import Console
 from cleanpipe.errors import RecipeError
 
 stability = App(name="stability", help="Link a corpus to the stability of training.")
+stability.command(
+    "cleanpipe.cli.cli_order:order", name="order", help="Write which tokens each step read."
+)
+stability.command(
+    "cleanpipe.cli.cli_batch:batch", name="batch", help="Say who stood in a step's batch."
+)
+stability.command(
+    "cleanpipe.cli.cli_batch:skip", name="skip", help="Tell a trainer which batches to leave out."
+)
 people = Console(stderr=True, highlight=False)
 
 
@@ -37,7 +46,7 @@ def probe(
     """
     from cleanpipe.cli.console import Progress  # noqa: PLC0415 - heavy; --help needs none
 
-    _needs_torch()
+    needs_torch()
     from cleanpipe.stability.probe import probing  # noqa: PLC0415
     from cleanpipe.stability.probe.shown import show_probe, show_sweep  # noqa: PLC0415
 
@@ -76,7 +85,7 @@ def sweep(
     """
     from cleanpipe.cli.console import Progress  # noqa: PLC0415 - heavy; --help needs none
 
-    _needs_torch()
+    needs_torch()
     from cleanpipe.stability.probe import probing  # noqa: PLC0415
     from cleanpipe.stability.probe.shown import show_sweep  # noqa: PLC0415
 
@@ -120,7 +129,7 @@ def calibrate(
     """
     from cleanpipe.cli.console import Progress  # noqa: PLC0415 - heavy; --help needs none
 
-    _needs_torch()
+    needs_torch()
     from cleanpipe.stability.probe.calibrate import Settings  # noqa: PLC0415
     from cleanpipe.stability.probe.calibrate import calibrate as experiment  # noqa: PLC0415
     from cleanpipe.stability.probe.shown import show_calibration  # noqa: PLC0415
@@ -328,7 +337,7 @@ def replay(
     """
     from cleanpipe.cli.console import Progress  # noqa: PLC0415 - heavy; --help needs none
 
-    _needs_torch()
+    needs_torch()
     from cleanpipe.stability.attribution import replay as replays  # noqa: PLC0415
     from cleanpipe.stability.attribution.attributed import show_replay  # noqa: PLC0415
 
@@ -352,7 +361,8 @@ def replay(
     return 0
 
 
-def _needs_torch() -> None:
+def needs_torch() -> None:
+    """Refuse, with what to install, where the extra `probe` is missing."""
     try:
         import tokenizers  # noqa: F401, PLC0415 - an extra
         import torch  # noqa: F401, PLC0415

@@ -33,23 +33,26 @@ def read(
     `steps` is the log, with step and loss; `ranks` are the step logs of the other ranks. Errors:
     InputError for an order that is none.
     """
-    for path in (order, *ranks):
+    spans, recorded, notes = spans_of((order, *ranks), export)
+    return Batches.of_spans(export, spans), _proved(export, spans, recorded, steps), notes
+
+
+def spans_of(
+    paths: Sequence[Path], export: Export
+) -> tuple[pl.DataFrame, pl.DataFrame | None, list[str]]:
+    """(spans, digests, notes) of step logs or tables of places, one a rank."""
+    for path in paths:
         if not path.is_file():
             raise InputError(f"{path} is no file: expected a step log or a table of places")
-    recorded: pl.DataFrame | None = None
-    notes: list[str] = []
-    if order.suffix == ".jsonl" and _has_digests(order):
-        known = step_log.read(export, [order, *ranks])
-        recorded, notes = known.digests, known.notes
-        if known.spans is None:
-            raise InputError(
-                f"{order} has digests and no places: give StepLog.batch `starts` or `documents`, "
-                "or name a table with step, start, length"
-            )
-        spans = known.spans
-    else:
-        spans = pl.concat([step_log.read_table(path) for path in (order, *ranks)])
-    return Batches.of_spans(export, spans), _proved(export, spans, recorded, steps), notes
+    if paths[0].suffix != ".jsonl" or not _has_digests(paths[0]):
+        return pl.concat([step_log.read_table(path) for path in paths]), None, []
+    known = step_log.read(export, paths)
+    if known.spans is None:
+        raise InputError(
+            f"{paths[0]} has digests and no places: give StepLog.batch `starts` or `documents`, "
+            "or name a table with step, start, length"
+        )
+    return known.spans, known.digests, known.notes
 
 
 def _has_digests(order: Path) -> bool:

@@ -162,7 +162,7 @@ class Trainer:
             "step": self.step,
             "tokens": self.tokens,
             "model": {name: weight.clone() for name, weight in self.model.state_dict().items()},
-            "adam": self.adam.state_dict(),
+            "adam": deepcopy(self.adam.state_dict()),  # holds the live tensors
             "zclip": None if self.zclip is None else deepcopy(self.zclip.__dict__),
             "skip": None if self.skip is None else deepcopy(self.skip.__dict__),
         }

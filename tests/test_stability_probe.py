@@ -101,10 +101,11 @@ def test_twins_of_one_state_do_not_touch_each_other(packed):
     for step in range(5):
         trainer.take(packed.sequences(np.arange(4) + step))
     state = trainer.state()
-    runs = []
-    for twin in (trainer, Trainer.resume(state), Trainer.resume(state)):
-        runs.append([twin.take(packed.sequences(np.arange(4) + step)) for step in range(5, 10)])
-    assert runs[0] == runs[1] == runs[2]
+
+    def learned(twin):
+        return [twin.take(packed.sequences(np.arange(4) + step)) for step in range(5, 10)]
+
+    assert learned(trainer) == learned(Trainer.resume(state)) == learned(Trainer.resume(state))
 
 
 def test_the_copy_check_tells_what_copies_from_what_does_not(packed):

@@ -254,7 +254,10 @@ def _takes(option: Schema, root: Schema, path: str) -> str:
 
 
 def _is_size(option: Schema) -> bool:
-    return any("pattern" in one for one in option.get("anyOf", ()))
+    kinds = option.get("anyOf", ())
+    return any("pattern" in one for one in kinds) and any(
+        one.get("type") == "integer" for one in kinds
+    )
 
 
 def _limits(option: Schema) -> str:

@@ -1,4 +1,8 @@
-"""S3-compatible storage on loopback: moto's server in a process of its own, ended by its id."""
+"""S3-compatible storage on loopback: moto's server in a process of its own, ended by its id.
+
+Buckets named `forgets...` ignore the conditions of a put, as some servers do, and `refuses...`
+answer that they know none.
+"""
 
 import os
 import socket
@@ -24,7 +28,7 @@ def a_store(bucket: str = "corpora") -> Iterator[dict[str, str]]:
     with closing(socket.socket()) as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    words = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    words = [sys.executable, __file__, str(port)]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     server = subprocess.Popen(words, **quiet, env={**os.environ, **KEYS})
     try:
@@ -34,7 +38,8 @@ def a_store(bucket: str = "corpora") -> Iterator[dict[str, str]]:
             assert time.monotonic() < deadline, "it does not answer"
             time.sleep(0.05)
         environment = {**KEYS, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}"}
-        client(environment).create_bucket(Bucket=bucket)
+        for name in (bucket, "forgets", "refuses"):
+            client(environment).create_bucket(Bucket=name)
         yield environment
     finally:
         server.terminate()
@@ -60,3 +65,30 @@ def client(environment: dict[str, str]):
         aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
     )
+
+
+def serve(port: int) -> None:
+    """Moto's server, with buckets that honour no conditions."""
+    from moto.server import DomainDispatcherApplication, create_backend_app
+    from werkzeug.serving import run_simple
+
+    moto = DomainDispatcherApplication(create_backend_app)
+    conditions = ("HTTP_IF_NONE_MATCH", "HTTP_IF_MATCH")
+    refusal = b"<Error><Code>NotImplemented</Code><Message>no conditions</Message></Error>"
+
+    def application(environ, start_response):
+        asked = environ["REQUEST_METHOD"] == "PUT" and any(name in environ for name in conditions)
+        if asked and environ["PATH_INFO"].startswith("/refuses"):
+            environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+            start_response("501 Not Implemented", [("Content-Length", str(len(refusal)))])
+            return [refusal]
+        if asked and environ["PATH_INFO"].startswith("/forgets"):
+            for name in conditions:
+                environ.pop(name, None)
+        return moto(environ, start_response)
+
+    run_simple("127.0.0.1", port, application, threaded=True)
+
+
+if __name__ == "__main__":
+    serve(int(sys.argv[1]))

@@ -7,9 +7,11 @@ from storage import KEYS, a_store, client
 
 from cleanpipe.errors import CleanpipeError, InputError, OutputError
 from cleanpipe.input import places
+from cleanpipe.pace import silent
 from cleanpipe.recipes.recipe_file import load
-from cleanpipe.run import Work, all_steps
+from cleanpipe.run import Work, all_steps, open_pool
 from cleanpipe.storage import objects, publication
+from cleanpipe.store import file_hash
 from cleanpipe.verify import faults_of
 
 pytest.importorskip("moto", reason="needs the extra s3, and moto")
@@ -33,8 +35,9 @@ def known(storage, monkeypatch):
     for remembered in (places.storage, objects._client):
         remembered.cache_clear()
     s3 = client(storage)
-    for one in s3.list_objects_v2(Bucket=BUCKET).get("Contents", ()):
-        s3.delete_object(Bucket=BUCKET, Key=one["Key"])
+    for bucket in (BUCKET, "forgets", "refuses"):
+        for one in s3.list_objects_v2(Bucket=bucket).get("Contents", ()):
+            s3.delete_object(Bucket=bucket, Key=one["Key"])
     return s3
 
 
@@ -152,11 +155,51 @@ def test_of_two_who_publish_at_once_one_is_refused(published, monkeypatch):
             publication.push(yours, PLACE)
     head = f"{PLACE}/_cleanpipe/HEAD.json"
     _, version = objects.read(head)
-    objects.swap(head, b"theirs", version)
-    objects.swap(head, b"theirs", version)  # tried again after an answer that was lost
+    objects.swap(head, b"theirs", version, True)
+    objects.swap(head, b"theirs", version, True)  # tried again after an answer that was lost
     with pytest.raises(OutputError, match="changed by somebody else"):
-        objects.swap(head, b"mine", version)
+        objects.swap(head, b"mine", version, True)
     assert objects.read(head)[0] == b"theirs"
+
+
+@pytest.mark.parametrize("bucket", ["forgets", "refuses"])
+def test_storage_without_conditions_is_refused_or_looked_at_first(known, published, bucket):
+    """It is noticed, and only who says that nobody else publishes there may publish.
+
+    Then a look at what is there stands in place of the condition: another corpus is refused.
+    """
+    mine, yours = published("mine", b"mine"), published("yours", b"yours")
+    place = f"s3://{bucket}/clean"
+    with pytest.raises(OutputError, match=r"does not honour conditional puts.*publish_alone"):
+        publication.push(mine, place)
+    (left,) = known.list_objects_v2(Bucket=bucket).get("Contents", ({"Key": "none"},))
+    assert left["Key"] in {"clean/_cleanpipe/conditions", "none"}
+    assert publication.push(mine, place, alone=True)["files"] == 3
+    assert publication.push(mine, place, alone=True)["files"] == 0
+    with pytest.raises(OutputError, match="does not follow"):
+        publication.push(yours, place, alone=True)
+    part = f"{place}/data/0001/part"
+    with pytest.raises(OutputError, match="somebody else publishes to this place"):
+        objects.put_new(yours / "data/0001/part", part, file_hash(yours / "data/0001/part"), False)
+    head = f"{place}/_cleanpipe/HEAD.json"
+    points, version = objects.read(head)
+    objects.swap(head, points, '"older"', False)  # tried again after an answer that was lost
+    with pytest.raises(OutputError, match="changed by somebody else"):
+        objects.swap(head, b"yours", '"older"', False)
+    with pytest.raises(OutputError, match="changed by somebody else"):
+        objects.swap(head, b"yours", None, False)
+    assert objects.read(head) == (points, version)
+
+
+def test_storage_without_conditions_is_noticed_before_the_work(recipe, tmp_path):
+    """A run that could not publish in the end does not begin; storage with them needs no word."""
+    for name in ("forgets", "refuses"):
+        given = {"path": str(tmp_path / name), "publish_to": f"s3://{name}/clean"}
+        over = recipe.model_copy(update={"output": recipe.output.model_copy(update=given)})
+        with pytest.raises(OutputError, match="Nothing was published"), open_pool(over, 1, silent):
+            pass
+    for alone in (False, True):
+        assert publication.keeps_apart(PLACE, alone=alone)
 
 
 def test_a_push_that_broke_off_is_invisible_and_goes_on(published, monkeypatch):

@@ -43,7 +43,7 @@ from cleanpipe.recipes.recipe_file import load
 from cleanpipe.report import examples, rendering
 from cleanpipe.rules import gates
 from cleanpipe.stats import counting
-from cleanpipe.storage.publication import push
+from cleanpipe.storage.publication import keeps_apart, push
 from cleanpipe.warm import compile_cuts, compile_evaluations, compile_kernels, compile_line_rules
 
 WRITE = "augment and write"
@@ -106,6 +106,8 @@ def open_pool(recipe: Recipe, workers: int | None, tell: Tell) -> Iterator[machi
     output = Path(recipe.output.path)
     lock = store.take_lock(output / "_cleanpipe" / "lock")
     try:
+        if recipe.output.publish_to is not None:  # hours before it is needed
+            keeps_apart(recipe.output.publish_to, alone=recipe.output.publish_alone)
         pool = machines.connect(recipe, compile_for) or Pool(workers or os.cpu_count() or 1, lock)
         try:
             store.remove_leftovers(output)
@@ -376,8 +378,9 @@ class Work:
         self._hold_gates()
         store.remove_leftovers(self.output)  # of workers that ended while they wrote
         self._point_at(self._receipts("write", range(self.parts)))
-        if self.recipe.output.publish_to is not None:
-            push(self.output, self.recipe.output.publish_to, self.over, self.pool.call)
+        to, alone = self.recipe.output.publish_to, self.recipe.output.publish_alone
+        if to is not None:
+            push(self.output, to, self.over, self.pool.call, alone=alone)
         return Run.load(self.folder)
 
     def _point_at(self, receipts: Sequence[store.Record]) -> None:

@@ -13,7 +13,7 @@ import orjson
 
 from cleanpipe import outcome, store
 from cleanpipe.errors import InputError, OutputError
-from cleanpipe.input.places import open_bytes
+from cleanpipe.input.places import endpoint, open_bytes
 from cleanpipe.storage import objects
 from cleanpipe.verify import files_of
 
@@ -29,19 +29,42 @@ def here(_: str, step: Callable[[int], store.Record], numbers: Sequence[int]) ->
     return [step(number) for number in numbers]
 
 
+def keeps_apart(address: str, *, alone: bool) -> bool:
+    """Whether the storage keeps apart two who publish to one place at once.
+
+    Errors: OutputError where it does not, and it is not said that one publishes `alone`; and where
+    it cannot be written.
+    """
+    guarded = objects.guards(f"{address.rstrip('/')}/{CONTROL}/conditions")
+    if not (guarded or alone):
+        raise OutputError(
+            f"{address} at {endpoint() or 'Amazon S3'}: this storage does not honour conditional "
+            "puts (If-None-Match, If-Match), so two who publish there at once could overwrite one "
+            "another. Nothing was published. If nobody else publishes to this place, say so by "
+            "output.publish_alone: true, or `cleanpipe push --alone`; or choose other storage"
+        )
+    return guarded
+
+
 def push(
-    output: Path, address: str, map_: Map = here, call: Call = lambda act, *given: act(*given)
+    output: Path,
+    address: str,
+    map_: Map = here,
+    call: Call = lambda act, *given: act(*given),
+    *,
+    alone: bool = False,
 ) -> store.Record:
     """Put what an output folder publishes below an address (s3://bucket/prefix), HEAD.json last.
 
-    What is there already is not sent again, so that a push that broke off goes on. Gives how many
-    files were sent, and their bytes. Errors: OutputError where the place holds what this folder
-    does not follow, and where storage fails.
+    What is there already is not sent again, so that a push that broke off goes on. `alone` is for
+    storage that `keeps_apart` refuses. Gives how many files were sent, and their bytes. Errors:
+    OutputError where the place holds what this folder does not follow, and where storage fails.
     """
     manifest = store.current_manifest(output)
     if manifest is None:
         raise InputError(f"{output} holds no published run: there is nothing to push")
     address = address.rstrip("/")
+    guarded = keeps_apart(address, alone=alone)
     control, name = output / CONTROL, f"manifest-{manifest['number']}.json"
     head = objects.read(f"{address}/{HEAD}")
     known = _known(control, address, head)
@@ -51,10 +74,11 @@ def push(
     def put(number: int) -> store.Record:
         file = files[number]
         path, place = output / file["path"], f"{address}/{file['path']}"
-        return {"sent": call(objects.put_new, path, place, file["xxh3_128"])}
+        return {"sent": call(objects.put_new, path, place, file["xxh3_128"], guarded)}
 
     sent = map_("publish", put, range(len(files)))
-    objects.swap(f"{address}/{HEAD}", (control / "HEAD.json").read_bytes(), head and head[1])
+    points = (control / "HEAD.json").read_bytes()
+    objects.swap(f"{address}/{HEAD}", points, head and head[1], guarded)
     return {
         "files": sum(one["sent"] for one in sent),
         "bytes": sum(f["bytes"] for f, one in zip(files, sent, strict=True) if one["sent"]),

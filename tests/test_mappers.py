@@ -5,6 +5,7 @@ The loaders here are written from what the trainers do, one read at a time; the 
 
 import gzip
 import itertools
+import warnings
 
 import numpy as np
 import polars as pl
@@ -192,6 +193,48 @@ def test_megatron_from_its_indices(tmp_path):
         mappers.megatron(export, cache, sequences=8, length=63, steps=3)
     with pytest.raises(InputError, match="fewer than the steps"):
         mappers.megatron(export, cache, sequences=8, length=64, steps=10_000)
+
+
+class EndOfText:
+    """What GPTDataset wants of a tokenizer."""
+
+    unique_identifiers = {"class": "EndOfText"}  # noqa: RUF012 - as Megatron's own have it
+    eod, pad = 0, 1
+    vocab_size = 50_000
+
+
+def test_megatrons_own_dataset_reads_what_the_mapper_says(tmp_path):
+    """IndexedDataset finds every document; GPTDataset gives for each step the mapper's tokens."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of packages that are not there
+        gpt = pytest.importorskip("megatron.core.datasets.gpt_dataset")
+        indexed = pytest.importorskip("megatron.core.datasets.indexed_dataset")
+        utils = pytest.importorskip("megatron.core.datasets.utils")
+    export = made(tmp_path / "e", LENGTHS, "megatron")
+    files, tokens = str(tmp_path / "e" / "train"), stream(export)
+    documents = indexed.IndexedDataset(files)
+    assert np.array_equal(documents.sequence_lengths, LENGTHS)
+    assert np.array_equal(np.concatenate([documents[row] for row in range(len(LENGTHS))]), tokens)
+    config = gpt.GPTDatasetConfig(
+        random_seed=5,
+        sequence_length=64,
+        blend=([files], None),
+        split="1,0,0",
+        path_to_cache=str(tmp_path / "cache"),
+        tokenizer=EndOfText(),
+        reset_position_ids=False,
+        reset_attention_mask=False,
+        eod_mask_loss=False,
+        mid_level_dataset_surplus=0.005,
+    )
+    rows = np.arange(len(LENGTHS), dtype=np.int32)
+    theirs = gpt.GPTDataset(documents, files, rows, 1_200, utils.Split.train, config)
+    (kept,) = (tmp_path / "cache").glob("*-document_index.npy")
+    cache = kept.with_name(kept.name.removesuffix("-document_index.npy"))
+    found = read(export, mappers.megatron(export, cache, sequences=8, length=64, steps=150))
+    for step in range(150):
+        wanted = [theirs[step * 8 + k]["tokens"].numpy() for k in range(8)]
+        assert np.array_equal(found[step], np.concatenate(wanted)), step
 
 
 @pytest.mark.parametrize("header", [False, True])

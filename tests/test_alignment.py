@@ -231,3 +231,6 @@ def test_the_callback_of_trainer_sees_what_the_model_is_given(tmp_path, monkeypa
     assert (int(line["digest"], 16), line["tokens"]) == (wanted, 5)
     found = step_log.read(export, [tmp_path / "steps.jsonl"])
     assert exposure(export, found.spans).rows() == [(1, 0, "d0", 3), (1, 1, "d1", 2)]
+    assert digests(export, found.spans)["digest"].to_list() == [
+        (digest([stream(export)[:3]]) + digest([stream(export)[3:5]])) % 2**64
+    ]  # of sequences as long as they are

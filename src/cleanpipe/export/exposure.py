@@ -23,6 +23,8 @@ A document's share of a batch is its tokens over the sum of `tokens` of the step
 as inputs: the target of a sequence's last token is counted nowhere, that of its first one twice.
 """
 
+import functools
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+import pyarrow as pa
 import xxhash
 
 from cleanpipe import store
@@ -84,14 +87,19 @@ class Export:
     def tokens(self, file: int) -> npt.NDArray[Any]:
         """The tokens of a token file, read where they are touched.
 
-        Errors: InputError for a Hugging Face dataset, whose rows are documents.
+        Those of a Hugging Face dataset, which lie in pieces, are held in memory: 4 bytes each.
         """
         known = [file for file in self.said["files"] if "tokens" in file][file]
         if self.said["format"] == DATASET:
-            raise InputError(
-                f"{self.folder} is a dataset folder: read it with the package datasets"
-            )
+            return self._of_rows
         return np.memmap(self.folder / known["name"], known["dtype"], "r", known["header_bytes"])
+
+    @functools.cached_property
+    def _of_rows(self) -> npt.NDArray[Any]:
+        (name,) = (file["name"] for file in self.said["files"] if "tokens" in file)
+        with pa.memory_map(str(self.folder / name)) as file, pa.ipc.open_stream(file) as stream:
+            rows = [batch.column("input_ids").flatten().to_numpy() for batch in stream]
+            return np.concatenate([np.zeros(0, np.int32), *rows])
 
 
 def spans(step: Any, file: Any, start: Any, length: Any) -> pl.DataFrame:
@@ -163,15 +171,15 @@ def digest(sequences: npt.ArrayLike) -> int:
     return sum(xxhash.xxh3_64_intdigest(row.tobytes()) for row in np.atleast_2d(rows)) % (1 << 64)
 
 
-def digests(export: Export, spans: pl.DataFrame, length: int) -> pl.DataFrame:
+def digests(export: Export, spans: pl.DataFrame, length: int | None = None) -> pl.DataFrame:
     """The digest that each step's batch must have had, of sequences of `length` tokens.
 
-    Columns step (ascending) and digest (u64). Errors: InputError for spans beyond a file, or that
-    are not whole sequences.
+    Without a length each span is one sequence, as in a step log. Columns step (ascending) and
+    digest (u64). Errors: InputError for spans beyond a file, or that are not whole sequences.
     """
     among_all(export, spans)
     step, file, start, count = (spans[name].to_numpy() for name in SPANS)
-    odd = np.flatnonzero(count % length)
+    odd = np.flatnonzero(count % (length or 1))
     if len(odd):
         wrong = f"step {step[odd[0]]}: {count[odd[0]]} tokens"
         raise InputError(f"{wrong} are not whole sequences of {length}")
@@ -179,7 +187,7 @@ def digests(export: Export, spans: pl.DataFrame, length: int) -> pl.DataFrame:
     for number in np.unique(file).tolist():
         ids = np.asarray(export.tokens(number))
         for some in _about(np.flatnonzero((file == number) & (count > 0)), count):
-            own[some] = _hashed(ids, start[some], count[some] // length, length)
+            own[some] = _hashed(ids, start[some], count[some], length)
     ordered = np.argsort(step, kind="stable")
     first = np.flatnonzero(np.diff(step[ordered], prepend=step[ordered[:1]] - 1))
     summed = np.add.reduceat(own[ordered], first) if len(first) else own
@@ -192,17 +200,16 @@ def _about(chosen: Places, count: Places) -> list[Places]:
     return np.split(chosen, np.flatnonzero(np.diff(group)) + 1) if len(chosen) else []
 
 
-def _hashed(ids: npt.NDArray[Any], start: Places, pieces: Places, length: int) -> Any:
-    """The digest of each span: `pieces` sequences from `start` on."""
-    ends = np.cumsum(pieces)
-    ramp = np.arange(ends[-1]) - np.repeat(ends - pieces, pieces)
-    at = np.repeat(start, pieces) + ramp * length
-    rows = ids[at[:, None] + np.arange(length)].astype("<i4")
-    held, width = memoryview(rows).cast("B"), 4 * length
-    hashes = (
-        xxhash.xxh3_64_intdigest(held[low : low + width]) for low in range(0, len(held), width)
-    )
-    return np.add.reduceat(np.fromiter(hashes, np.uint64, len(rows)), ends - pieces)
+def _hashed(ids: npt.NDArray[Any], start: Places, count: Places, length: int | None) -> Any:
+    """The digest of each span: of its sequences of `length` tokens, or of it as one."""
+    ends = np.cumsum(count)
+    ramp = np.arange(ends[-1]) - np.repeat(ends - count, count)
+    held = memoryview(ids[np.repeat(start, count) + ramp].astype("<i4")).cast("B")
+    pieces = count // length if length else np.ones_like(count)
+    stops = 4 * np.cumsum(np.repeat(count // pieces, pieces))
+    bounds = itertools.pairwise([0, *stops.tolist()])
+    hashes = (xxhash.xxh3_64_intdigest(held[low:high]) for low, high in bounds)
+    return np.add.reduceat(np.fromiter(hashes, np.uint64, len(stops)), np.cumsum(pieces) - pieces)
 
 
 def steps_of(spans: pl.DataFrame, steps: npt.ArrayLike) -> pl.DataFrame:

@@ -7,8 +7,10 @@ from attribution_reference import level_slowly, made_log, rarities_slowly
 from scipy import stats
 
 from cleanpipe.errors import InputError
-from cleanpipe.stability.attribution.exposed import exposed, known_documents
+from cleanpipe.stability.attribution.batches import batches_of
+from cleanpipe.stability.attribution.exposed import Column, Standing, known_documents, rows_of
 from cleanpipe.stability.attribution.matching import FEWEST, TRAILING, Log, matched
+from cleanpipe.stability.attribution.question import numbers_of
 
 
 def read(seed, **made):
@@ -130,26 +132,35 @@ def test_a_step_that_was_trained_again_counts_as_it_was_last():
     assert (Log.of(pl.concat([log, again]), exposure).loss[390:] == 9).all()
 
 
+def standing_of(exposure, documents, steps):
+    batches = batches_of(exposure)
+    return Standing.of(batches, rows_of(batches, documents), np.asarray(steps))
+
+
+def numbers(exposure, documents, asked, names, lags=(0,)):
+    """(steps, lags, numbers), and what the numbers are."""
+    columns = [Column.of(name, documents[name]) for name in names]
+    standing = standing_of(exposure, documents, range(asked.max() + 1))
+    found = numbers_of(columns, lags, [(standing, [asked])])
+    return found.values[0], found.features
+
+
 def test_numbers_of_batches_are_those_of_loops():
     """Largest and smallest values in windows, and shares above the cut, against loops."""
     _, _, exposure, measures = made_log(12, steps=120, events=6, documents=200)
     documents = known_documents(exposure, measures)
-    steps = np.arange(1, 121)
-    found = exposed(exposure, documents, steps, ["dirt", "noise", "words", "flat"])
     asked = np.array([[20, 33], [64, 119]])
-    everyone = list(range(len(found.features)))
-    for lag in (0, 2, 10):
-        values = found.within(asked, lag, everyone)
-        for place, step in np.ndenumerate(asked):
+    names = ["dirt", "noise", "words", "flat"]
+    values, features = numbers(exposure, documents, asked, names, (0, 2, 10))
+    for place, step in np.ndenumerate(asked):
+        for lagged, lag in zip(values[place], (0, 2, 10), strict=True):
             for number, name in enumerate(["dirt", "noise", "words"]):
                 pair = rarities_slowly(exposure, documents, name, step, lag)
-                for (low, high), own in zip(pair, values[place][4 * number :: 2], strict=False):
+                for (low, high), own in zip(pair, lagged[4 * number :: 2], strict=False):
                     assert low - 1e-9 <= own <= high + 1e-9
-    cut = found.features[1].cut
-    high = documents.filter(pl.col("dirt") > cut)["id"].to_list()
+    high = documents.filter(pl.col("dirt") > features[1].cut)["id"].to_list()
     own = exposure.filter(pl.col("step") == 64)
-    share = own["id"].is_in(high).mean()
-    assert found.within(np.array([64]), 0, everyone)[0, 1] == pytest.approx(share)
+    assert values[1, 0, 0, 1] == pytest.approx(own["id"].is_in(high).mean())
 
 
 def test_many_documents_are_not_rarer_than_few():
@@ -165,12 +176,12 @@ def test_many_documents_are_not_rarer_than_few():
         counted=pl.Series(chance.poisson(0.1, len(step))),
     )
     exposure = documents.select("id", step=pl.Series(step), tokens=pl.lit(10))
-    found = exposed(exposure, documents, np.arange(400), ["tailed", "counted"])
-    values = found.within(np.arange(400), 0, [0, 2, 4])
-    for number in values.T:
+    values, _ = numbers(exposure, documents, np.arange(400), ["tailed", "counted"])
+    for number in values[:, 0, [0, 2, 4]].T:
         few, many = number[1::2], number[::2]
         assert stats.mannwhitneyu(few, many).statistic / 200**2 == pytest.approx(0.5, abs=0.1)
-    raw = found.values[:, 0]
+    standing = standing_of(exposure, documents, range(400))
+    raw = standing.numbers(Column.of("tailed", documents["tailed"]))[0]
     assert stats.mannwhitneyu(raw[1::2], raw[::2]).statistic / 200**2 < 0.1
 
 
@@ -178,8 +189,8 @@ def test_a_sliver_of_a_document_is_not_the_most_extreme_one():
     """A document of less than a thousandth of a batch's tokens does not decide its largest."""
     exposure = pl.DataFrame({"step": [1, 1], "id": ["a", "b"], "tokens": [5000, 4]})
     documents = pl.DataFrame({"id": ["a", "b"], "dirt": [1.0, 9.0]})
-    found = exposed(exposure, documents, np.array([1]), ["dirt"])
-    assert found.values[0, 0] == 1
+    column = Column.of("dirt", documents["dirt"])
+    assert standing_of(exposure, documents, [1]).numbers(column)[0, 0] == 1
 
 
 def test_documents_without_measures_are_refused_or_counted_out():

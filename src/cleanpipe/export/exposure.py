@@ -116,6 +116,13 @@ def exposure(export: Export, spans: pl.DataFrame) -> pl.DataFrame:
 
     Errors: InputError for a span that goes beyond its file.
     """
+    found = placed(export, spans)
+    ids = export.ids.gather(found["document"]).alias("id")
+    return found.with_columns(ids).select(list(EXPOSURE)).cast(EXPOSURE)  # type: ignore[arg-type]
+
+
+def placed(export: Export, spans: pl.DataFrame) -> pl.DataFrame:
+    """The exposure table without ids: step, document, tokens."""
     start, stop = among_all(export, spans)
     used = np.flatnonzero(stop > start)
     start, stop = start[used], stop[used]
@@ -129,9 +136,7 @@ def exposure(export: Export, spans: pl.DataFrame) -> pl.DataFrame:
     step = np.repeat(spans["step"].to_numpy()[used], counts)
     found = pl.DataFrame({"step": step, "document": document, "tokens": high - low})
     summed = found.group_by("step", "document").agg(pl.col("tokens").sum())
-    ordered = summed.sort("step", "document")
-    ids = export.ids.gather(ordered["document"]).alias("id")
-    return ordered.with_columns(ids).select(list(EXPOSURE)).cast(EXPOSURE)  # type: ignore[arg-type]
+    return summed.sort("step", "document")
 
 
 def among_all(export: Export, spans: pl.DataFrame) -> tuple[Places, Places]:

@@ -8,7 +8,7 @@ the batches' own rhythm as it was. Three negative controls, of which nothing may
 every answer: shifted events, measures that are chance, and the documents' measures dealt again.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,14 +20,22 @@ from cleanpipe.errors import RecipeError
 from cleanpipe.nearest import did_you_mean
 from cleanpipe.stability.attribution import nulls, permutation
 from cleanpipe.stability.attribution.batches import Batches, batches_of
-from cleanpipe.stability.attribution.exposed import exposed, known_documents, numeric
+from cleanpipe.stability.attribution.exposed import (
+    Column,
+    Standing,
+    known_documents,
+    numeric,
+    rows_of,
+)
 from cleanpipe.stability.attribution.matching import Log, matched
 from cleanpipe.stability.attribution.permutation import LEVEL, Judged
 from cleanpipe.stability.attribution.question import (
     Asked,
     Question,
-    asked_of,
+    filled,
+    kept_of,
     named,
+    numbers_of,
     refusal,
     windows,
 )
@@ -120,25 +128,41 @@ def attribute(
     chance = np.random.default_rng([question.seed, 1])
     shifted = nulls.shifted_events(read, sets.cases, chance)
     others = list(nulls.sets_of(read, shifted, question))
-    every = (sets.steps, shifted, *(other.steps for other in others))
-    tell("batches", 0, 1)
-    noise = nulls.noise_measures(documents, chance)
-    numbers = exposed(batches, documents, windows(every, question), names)
-    asked = asked_of(numbers, question, sets)
+    every = [sets.steps, shifted, *(other.steps for other in others)]
+    rows = rows_of(batches, documents)
+    standing = Standing.of(batches, rows, windows(every, question))
+    own = Standing.of(batches, rows, windows([sets.steps], question))
+    noise = nulls.noise_control(own, sets, documents.height, question, chance)
+    dealt = [(who, [sets.steps]) for who in nulls.dealt(own, documents.height, chance)]
+    columns = _columns(documents, names, tell)
+    numbers = numbers_of(columns, question.lags, [(standing, every), *dealt])
+    kept = kept_of(numbers, question)
+    asked = Asked(question, sets, numbers.lagged(kept), filled(numbers.of(0, kept)))
     judged = permutation.judged(asked.values, question.seed)
+    elsewhere = (numbers.of(2 + n, kept, other.memory) for n, other in enumerate(others))
+    again = (numbers.of(2 + len(others) + n, kept) for n in range(len(dealt)))
     return Attribution(
         read,
         batches,
         documents,
         asked,
         judged,
-        nulls.shift_p(asked, shifted, judged.auroc),
+        nulls.shift_p(asked, numbers.of(1, kept), judged.auroc),
         [
-            nulls.shift_control(asked, others),
-            nulls.noise_control(asked, batches, documents.select("id").hstack(noise)),
-            nulls.dealt_control(asked, batches, documents, chance, tell),
+            nulls.control("shifted events", elsewhere),
+            noise,
+            nulls.control("measures dealt again", again),
         ],
     )
+
+
+def _columns(documents: pl.DataFrame, names: list[str], tell: Tell) -> Iterator[Column]:
+    """The measures that are known of any document."""
+    for number, name in enumerate(names):
+        tell("measures", number, len(names))
+        column = Column.of(name, documents[name])
+        if column is not None:
+            yield column
 
 
 def _names(measures: pl.DataFrame, question: Question) -> list[str]:

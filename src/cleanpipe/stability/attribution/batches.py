@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from cleanpipe.export.exposure import Export, Places, among_all, exposure, steps_of
+from cleanpipe.export.exposure import Export, Places, among_all, placed, steps_of
 
 Steps = npt.NDArray[np.int64]
 
@@ -21,19 +21,33 @@ Steps = npt.NDArray[np.int64]
 class Batches:
     """Documents of batches, by step."""
 
-    sizes: pl.DataFrame
+    sizes: Callable[[], pl.DataFrame]
     """step (ascending), batch: the tokens of each step that has any."""
-    totals: pl.DataFrame
-    """id, tokens: of all steps together; an id twice, where a document has copies."""
+    ids: pl.Series
+    """The id of each of the order's documents; one twice, where a document has copies."""
+    totals: Places
+    """The tokens of each, in all steps together."""
     of: Callable[[Steps], pl.DataFrame]
-    """The exposure table (step, id, tokens) of some steps."""
+    """Of some steps (step, document, tokens), by step; `document` is a place among `ids`."""
 
     @classmethod
     def whole(cls, table: pl.DataFrame) -> "Batches":
         """Those of an exposure table that is there already."""
-        sizes = table.group_by("step").agg(batch=pl.col("tokens").sum()).sort("step")
-        totals = table.group_by("id").agg(pl.col("tokens").sum())
-        return cls(sizes, totals, lambda steps: steps_of(table, np.unique(steps)))
+        ids = table["id"].unique().sort()
+        place = ids.to_frame().with_row_index("document").cast({"document": pl.Int64})
+        rows = (
+            table.select("step", "id", "tokens")
+            .join(place, on="id", how="left", maintain_order="left")
+            .sort("step", maintain_order=True)
+            .select("step", "document", "tokens")
+        )
+        totals = np.bincount(rows["document"], rows["tokens"], len(ids)).astype(np.int64)
+        return cls(
+            lambda: rows.group_by("step").agg(batch=pl.col("tokens").sum()).sort("step"),
+            ids,
+            totals,
+            lambda steps: steps_of(rows, np.unique(steps)),
+        )
 
     @classmethod
     def of_spans(cls, export: Export, spans: pl.DataFrame) -> "Batches":
@@ -41,19 +55,31 @@ class Batches:
 
         Errors: InputError for a span that goes beyond its file.
         """
-        used = spans.filter(pl.col("length") > 0)
-        used = used if used["step"].is_sorted() else used.sort("step", maintain_order=True)
+        used = spans
+        if (spans["length"] <= 0).any():
+            used = spans.filter(pl.col("length") > 0)
+        if not used["step"].is_sorted():
+            used = used.sort("step", maintain_order=True)
         start, stop = among_all(export, used)
-        before = _passed(start, export.bounds) - _passed(stop, export.bounds)
-        step, length = (used[name].to_numpy() for name in ("step", "length"))
-        first = np.flatnonzero(np.diff(step, prepend=step[:1] - 1))
-        sizes = np.add.reduceat(length, first) if len(first) else length
-        totals = pl.DataFrame({"id": export.ids, "tokens": np.diff(before)})
+        totals = np.diff(_passed(start, export.bounds) - _passed(stop, export.bounds))
         return cls(
-            pl.DataFrame({"step": step[first], "batch": sizes}),
-            totals.filter(pl.col("tokens") > 0),
-            lambda steps: exposure(export, steps_of(used, np.unique(steps))),
+            lambda: _sizes(used),
+            export.ids,
+            totals,
+            lambda steps: placed(export, steps_of(used, np.unique(steps))),
         )
+
+    def named(self, steps: Steps) -> pl.DataFrame:
+        """The exposure table (step, id, tokens) of some steps."""
+        found = self.of(steps)
+        return found.select("step", self.ids.gather(found["document"]).alias("id"), "tokens")
+
+
+def _sizes(spans: pl.DataFrame) -> pl.DataFrame:
+    step, length = (spans[name].to_numpy() for name in ("step", "length"))
+    first = np.flatnonzero(np.diff(step, prepend=step[:1] - 1))
+    sizes = np.add.reduceat(length, first) if len(first) else length
+    return pl.DataFrame({"step": step[first], "batch": sizes})
 
 
 def _passed(places: Places, bounds: Places) -> Places:

@@ -7,6 +7,7 @@ that of few, whatever is measured: so it is asked how rare it is among so many d
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +25,6 @@ LEAST = 0.001
 """The share of a batch's tokens that a document must have to be the most extreme one of it."""
 UNKNOWN = 0.01
 """The share of tokens in documents without measures above which the order is not of this run."""
-STEPS_AT_ONCE = 1 << 14
 FORMS = ("largest", "share above", "smallest", "share below")
 
 
@@ -56,70 +56,153 @@ class Feature:
 
 
 @dataclass(frozen=True)
-class Exposed:
-    """Numbers of batches: `values[number, feature]` of each step of `steps`, which ascend."""
+class Column:
+    """A measure of all documents."""
 
-    steps: Steps
-    features: list[Feature]
+    name: str
     values: Floats
-    """The largest and smallest values as they are, and shares."""
-    counts: Floats
-    """(steps,): the documents that could be the most extreme one."""
-    spread: dict[str, Floats]
-    """The values of each measure, a document each, in ascending order."""
+    """A document each, and NaN at the end: of the document -1, which nobody has measured."""
+    spread: Floats
+    """Those that are known, in ascending order."""
+    low: float
+    high: float
+    """What a hundredth of the documents are below, and above."""
 
-    def at(self, steps: Steps) -> npt.NDArray[np.int64]:
-        """Where steps stand; -1 for those that are not there."""
-        place = np.minimum(np.searchsorted(self.steps, steps), len(self.steps) - 1)
-        return np.where(self.steps[place] == steps, place, -1)
+    @classmethod
+    def of(cls, name: str, values: pl.Series) -> "Column | None":
+        """None where no value is known.
 
-    def within(self, steps: Steps, lag: int, kept: list[int]) -> Floats:
-        """(*steps.shape, kept): with what stood in the `lag` steps before, where it is known.
-
-        The most extreme document of them all, as `rarity` gives it; else the mean of the shares.
+        >>> column = Column.of("words", pl.Series(range(101)))
+        >>> column.low, column.high
+        (1.0, 99.0)
         """
-        at = self.at(steps[..., None] - np.arange(lag + 1))
-        counts = np.append(self.counts, 0)[at].sum(axis=-1)
-        found = np.empty((*steps.shape, len(kept)))
-        for place, number in enumerate(kept):
-            feature = self.features[number]
-            window = np.append(self.values[:, number], np.nan)[at]
-            if feature.cut is None:
-                most = (np.fmax if feature.high else np.fmin).reduce(window, axis=-1)
-                drawn = _drawn(steps, 11 * number + lag)
-                found[..., place] = self.rarity(feature, most, counts, drawn)
-            else:
-                known = ~np.isnan(window)
-                total = np.where(known, window, 0).sum(axis=-1)
-                found[..., place] = np.where(
-                    known.any(axis=-1), total / np.maximum(known.sum(axis=-1), 1), np.nan
-                )
-        return found
+        plain = values.cast(pl.Float64).fill_nan(None)
+        spread = plain.drop_nulls().sort()
+        low, high = spread.quantile(BEYOND), spread.quantile(1 - BEYOND)
+        if low is None or high is None:
+            return None
+        padded = np.append(plain.fill_null(np.nan).to_numpy(), np.nan)
+        return cls(name, padded, spread.to_numpy(), low, high)
+
+    @property
+    def features(self) -> list[Feature]:
+        """One for each of FORMS."""
+        cuts = (None, self.high, None, self.low)
+        return [Feature(self.name, form, cut=cut) for form, cut in zip(FORMS, cuts, strict=True)]
 
     def rarity(
-        self, feature: Feature, values: Floats, counts: Floats, drawn: Floats | float = 0.5
+        self, values: Floats, counts: Floats, drawn: Floats | float = 0.5, *, high: bool
     ) -> Floats:
         """The chance that the most extreme of `counts` documents, drawn at random, is below.
 
-        Near 1 for a largest value, and near 0 for a smallest one, that so many documents hardly
-        have. Equal values share an interval, in which `drawn` (0 to 1) is the place: drawn by
-        chance, the result is as likely to be anything, however many documents there are.
+        Near 1 for a largest value (`high`), and near 0 for a smallest one, that so many documents
+        hardly have. Equal values share an interval, in which `drawn` (0 to 1) is the place: drawn
+        by chance, the result is as likely to be anything, however many documents there are.
         """
-        every = self.spread[feature.measure]
-        below = np.searchsorted(every, values, side="left") / max(len(every), 1)
-        upto = np.searchsorted(every, values, side="right") / max(len(every), 1)
-        if feature.high:
-            low, high = below**counts, upto**counts
+        ordered = np.argsort(values)  # who is looked for in turn is found sooner
+        below, upto = np.empty(len(values)), np.empty(len(values))
+        below[ordered] = np.searchsorted(self.spread, values[ordered], side="left")
+        upto[ordered] = np.searchsorted(self.spread, values[ordered], side="right")
+        below /= len(self.spread)
+        upto /= len(self.spread)
+        if high:
+            first, last = below**counts, upto**counts
         else:
-            low, high = 1 - (1 - below) ** counts, 1 - (1 - upto) ** counts
-        return np.where(np.isnan(values), np.nan, low + drawn * (high - low))
+            first, last = 1 - (1 - below) ** counts, 1 - (1 - upto) ** counts
+        return np.where(np.isnan(values), np.nan, first + drawn * (last - first))
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Who stood in the batches of some steps: a row a document of each."""
+
+    steps: Steps
+    """Ascending; those without documents are not there."""
+    owner: Steps
+    """Of each row, the place of its step; ascending."""
+    document: Steps
+    """Of each row, the document's row in the table of measures; -1 where it has none."""
+    share: Floats
+    """Of each row, the document's share of the step's tokens."""
+
+    @classmethod
+    def of(cls, batches: Batches, rows: Steps, steps: Steps) -> "Standing":
+        """Those of these steps; `rows` are the documents' rows (see `rows_of`)."""
+        table = batches.of(np.unique(steps))
+        step, place, tokens = (table[name].to_numpy() for name in ("step", "document", "tokens"))
+        own, owner = np.unique(step, return_inverse=True)
+        whole = np.bincount(owner, tokens, len(own))
+        return cls(own, owner, rows[place], tokens / whole[owner])
+
+    @cached_property
+    def counts(self) -> Floats:
+        """(steps,): the documents that could be the most extreme one."""
+        found = np.bincount(self.owner, self.share >= LEAST, len(self.steps))
+        return found.astype(np.float64)
+
+    def numbers(self, column: Column) -> Floats:
+        """(FORMS, steps): the largest and smallest values as they are, and shares."""
+        own = column.values[self.document]
+        counted = np.where(self.share >= LEAST, own, np.nan)
+        first = np.flatnonzero(np.diff(self.owner, prepend=-1))
+        found = np.empty((len(FORMS), len(self.steps)))
+        if len(first):
+            found[0] = np.fmax.reduceat(counted, first)
+            found[2] = np.fmin.reduceat(counted, first)
+        for form, beyond in ((1, own > column.high), (3, own < column.low)):
+            found[form] = np.bincount(self.owner, np.where(beyond, self.share, 0), len(self.steps))
+        return found
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Steps that are asked about, each with the steps before it that count as well."""
+
+    standing: Standing
+    steps: Steps
+    lags: tuple[int, ...]
+
+    @cached_property
+    def places(self) -> list[Steps]:
+        """For each lag (steps, lag + 1): where they stand; -1 for those that are not there."""
+        found = []
+        for lag in self.lags:
+            wanted = self.steps[:, None] - np.arange(lag + 1)
+            place = np.searchsorted(self.standing.steps, wanted)
+            place = np.minimum(place, len(self.standing.steps) - 1)
+            found.append(np.where(self.standing.steps[place] == wanted, place, -1))
+        return found
+
+    def numbers(self, column: Column, first: int) -> tuple[Floats, npt.NDArray[np.bool_]]:
+        """(steps, lags, FORMS), and which of FORMS differ between batches.
+
+        The most extreme document of a window, as `rarity` gives it; else the mean of the shares.
+        `first` is the number of the column's first form among all.
+        """
+        each = self.standing.numbers(column)
+        padded = np.column_stack([each, np.full(len(FORMS), np.nan)])
+        padded_counts = np.append(self.standing.counts, 0)
+        found = np.empty((len(self.steps), len(self.lags), len(FORMS)))
+        for place, (lag, at) in enumerate(zip(self.lags, self.places, strict=True)):
+            counts = padded_counts[at].sum(axis=-1)
+            for form in range(len(FORMS)):
+                window = padded[form][at]
+                if form % 2:
+                    known = ~np.isnan(window)
+                    total = np.where(known, window, 0).sum(axis=-1)
+                    mean = total / np.maximum(known.sum(axis=-1), 1)
+                    found[:, place, form] = np.where(known.any(axis=-1), mean, np.nan)
+                else:
+                    most = (np.fmin if form else np.fmax).reduce(window, axis=-1)
+                    drawn = _drawn(self.steps, 11 * (first + form) + lag)
+                    found[:, place, form] = column.rarity(most, counts, drawn, high=not form)
+        return found, np.fmin.reduce(each, axis=1) < np.fmax.reduce(each, axis=1)
 
 
 def _drawn(steps: Steps, number: int) -> Floats:
     """A number from 0 to 1 for each step, always the same."""
-    flat = steps.ravel().astype(np.uint64)
-    mixed = hashing.mix_arrays(flat, np.full(len(flat), number, np.uint64))
-    return ((mixed >> np.uint64(11)) / 2**53).reshape(steps.shape)
+    mixed = hashing.mix_arrays(steps.astype(np.uint64), np.full(len(steps), number, np.uint64))
+    return (mixed >> np.uint64(11)) / 2**53
 
 
 def numeric(measures: pl.DataFrame) -> list[str]:
@@ -134,80 +217,26 @@ def known_documents(exposure: pl.DataFrame | Batches, measures: pl.DataFrame) ->
     Errors: InputError where more than a hundredth of the tokens stand in documents without
     measures: the order then is of another corpus.
     """
-    used = batches_of(exposure).totals.group_by("id").agg(pl.col("tokens").sum())
-    once = measures.filter(pl.col("id").is_unique())
-    found = used.join(once.select("id", *numeric(measures)), on="id", how="left", suffix="_of")
-    lost = used.join(once, on="id", how="anti")
-    whole = int(used["tokens"].sum())
-    if int(lost["tokens"].sum()) > UNKNOWN * whole:
-        ids = lost.sort("tokens", "id", descending=[True, False])["id"]
-        raise InputError(
-            f"{lost['tokens'].sum():,} of the order's {whole:,} tokens stand in documents of which "
-            f"the run has no measures, or whose id it has twice, such as {ids[0]!r}: give the run "
-            "that wrote what was exported"
-        )
-    return found.rename({"tokens": "exposed_tokens"}).sort("id")
-
-
-def cuts(documents: pl.DataFrame, names: list[str]) -> dict[str, tuple[float, float]]:
-    """For each measure the values that a hundredth of the documents are below, and above.
-
-    >>> cuts(pl.DataFrame({"words": range(101)}), ["words"])
-    {'words': (1.0, 99.0)}
-    """
-    found = documents.select(
-        *(pl.col(n).fill_nan(None).quantile(BEYOND).alias(f"{n} low") for n in names),
-        *(pl.col(n).fill_nan(None).quantile(1 - BEYOND).alias(f"{n} high") for n in names),
-    ).row(0, named=True)
-    pairs = {name: (found[f"{name} low"], found[f"{name} high"]) for name in names}
-    return {name: pair for name, pair in pairs.items() if None not in pair}
-
-
-def exposed(
-    exposure: pl.DataFrame | Batches, documents: pl.DataFrame, steps: Steps, names: list[str]
-) -> Exposed:
-    """The numbers of these steps; those without documents are not in it.
-
-    `exposure` has step, id, tokens; `documents` an id a row, and the measures `names`. Steps go
-    through in parts: a row for each document of all of them, with all measures, would be too much.
-    """
-    bounds = cuts(documents, names)
-    measured = documents.select("id", *bounds)
-    plain = [pl.col(name).cast(pl.Float64).fill_nan(None) for name in bounds]
     batches = batches_of(exposure)
-    share = pl.col("tokens") / pl.col("tokens").sum().over("step")
-    features: list[Feature] = []
-    numbers: list[pl.Expr] = []
-    for name, (low, high) in bounds.items():
-        one = pl.col(name)
-        counted = one.filter(pl.col("share") >= LEAST)
-        features += [Feature(name, FORMS[0]), Feature(name, FORMS[1], cut=high)]
-        features += [Feature(name, FORMS[2]), Feature(name, FORMS[3], cut=low)]
-        numbers += [counted.max(), pl.col("share").filter(one > high).sum()]
-        numbers += [counted.min(), pl.col("share").filter(one < low).sum()]
-    named = [number.alias(str(place)) for place, number in enumerate(numbers)]
-    count = (pl.col("share") >= LEAST).sum().alias("documents")
-    asked = np.unique(steps)
-    values = np.empty((len(asked), len(features)))
-    counts, found = np.empty(len(asked)), np.empty(len(asked), np.int64)
-    filled = 0
-    for low in range(0, len(asked), STEPS_AT_ONCE):
-        table = (
-            batches.of(asked[low : low + STEPS_AT_ONCE])
-            .join(measured, on="id", how="left")
-            .with_columns(*plain, share=share)
-            .group_by("step")
-            .agg(count, *named)
-            .sort("step")
+    used = pl.DataFrame({"id": batches.ids, "exposed_tokens": batches.totals})
+    used = used.filter(pl.col("exposed_tokens") > 0).group_by("id").sum().sort("id")
+    once = measures.select("id").with_row_index("measured").filter(pl.col("id").is_unique())
+    found = used.join(once, on="id", how="left", maintain_order="left")
+    lost = found.filter(pl.col("measured").is_null())
+    whole = int(used["exposed_tokens"].sum())
+    if int(lost["exposed_tokens"].sum()) > UNKNOWN * whole:
+        ids = lost.sort("exposed_tokens", "id", descending=[True, False])["id"]
+        raise InputError(
+            f"{lost['exposed_tokens'].sum():,} of the order's {whole:,} tokens stand in documents "
+            f"of which the run has no measures, or whose id it has twice, such as {ids[0]!r}: give "
+            "the run that wrote what was exported"
         )
-        rows = slice(filled, filled + table.height)
-        found[rows] = table["step"].to_numpy()
-        counts[rows] = table["documents"].to_numpy()
-        own = table.drop("step", "documents").cast(pl.Float64).fill_null(np.nan)
-        values[rows] = own.to_numpy()
-        filled += table.height
-    spread = {
-        name: documents[name].cast(pl.Float64).fill_nan(None).drop_nulls().sort().to_numpy()
-        for name in bounds
-    }
-    return Exposed(found[:filled], features, values[:filled], counts[:filled], spread)
+    own = [measures[name].gather(found["measured"]) for name in numeric(measures)]
+    return used.hstack(own)
+
+
+def rows_of(batches: Batches, documents: pl.DataFrame) -> Steps:
+    """The row of each of the order's documents; of the same id, of copies, it is the same."""
+    known = documents.select("id").with_row_index("row")
+    found = batches.ids.to_frame("id").join(known, on="id", how="left", maintain_order="left")
+    return found["row"].cast(pl.Int64).fill_null(-1).to_numpy()

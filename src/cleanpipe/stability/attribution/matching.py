@@ -82,7 +82,8 @@ class Log:
         if not (log["step"].diff().drop_nulls() > 0).all():
             table = log.unique("step", keep="last").sort("step")
         steps = table["step"].cast(pl.Int64).to_numpy()
-        own, sizes = (batches_of(exposure).sizes[name].to_numpy() for name in ("step", "batch"))
+        order = batches_of(exposure).sizes()
+        own, sizes = (order[name].to_numpy() for name in ("step", "batch"))
         place = np.minimum(np.searchsorted(own, steps), len(own) - 1)
         known = own[place] == steps if len(own) else np.zeros(len(steps), bool)
         if known.sum() < 0.99 * len(steps):

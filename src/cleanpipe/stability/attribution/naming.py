@@ -12,7 +12,7 @@ import numpy.typing as npt
 import polars as pl
 
 from cleanpipe.stability.attribution.attribution import Attribution
-from cleanpipe.stability.attribution.exposed import FORMS, Feature
+from cleanpipe.stability.attribution.exposed import FORMS, Column, Feature
 
 Floats = npt.NDArray[np.float64]
 MOST = 5
@@ -48,15 +48,17 @@ def candidates(found: Attribution, most: int = MOST) -> list[dict[str, Any]]:
         return []
     reach = found.asked.features[chosen[0]].lag
     names = list(dict.fromkeys(found.asked.features[place].measure for place in chosen))
+    known = (Column.of(name, found.documents[name]) for name in names)
+    columns = {column.name: column for column in known if column is not None}
     steps = found.asked.sets.cases
     wanted = np.unique(steps[:, None] - np.arange(reach + 1))
-    near = found.batches.of(wanted)
+    near = found.batches.named(wanted)
     near = near.with_columns(share=pl.col("tokens") / pl.col("tokens").sum().over("step"))
     near = near.join(found.documents.select("id", *names), on="id", how="left")
     answer = []
     for event, step in enumerate(steps):
         own = near.filter(pl.col("step").is_between(step - reach, step))
-        scores = _scores(found, chosen, event, own)
+        scores = _scores(found, columns, chosen, event, own)
         ranked = (
             own.with_columns(score=pl.Series(scores))
             .sort("score", "tokens", "id", descending=[True, True, False])
@@ -74,13 +76,19 @@ def candidates(found: Attribution, most: int = MOST) -> list[dict[str, Any]]:
     return answer
 
 
-def _scores(found: Attribution, chosen: list[int], event: int, own: pl.DataFrame) -> Floats:
+def _scores(
+    found: Attribution,
+    columns: dict[str, Column],
+    chosen: list[int],
+    event: int,
+    own: pl.DataFrame,
+) -> Floats:
     """The share of controls that each document alone would stand beyond; the numbers weighted."""
     total, weights = np.zeros(own.height), 0.0
     for place in chosen:
         feature = found.asked.features[place]
         controls = found.asked.values[event, 1:, place]
-        alone = _alone(found, feature, own)
+        alone = _alone(columns[feature.measure], feature, own)
         if feature.form == FORMS[2]:
             alone, controls = -alone, -controls
         above = (alone[:, None] > controls) + 0.5 * (alone[:, None] == controls)
@@ -90,11 +98,11 @@ def _scores(found: Attribution, chosen: list[int], event: int, own: pl.DataFrame
     return total / weights
 
 
-def _alone(found: Attribution, feature: Feature, own: pl.DataFrame) -> Floats:
+def _alone(column: Column, feature: Feature, own: pl.DataFrame) -> Floats:
     """The number of a batch in which one document alone is as it is, and nobody more so."""
     values = own[feature.measure].cast(pl.Float64).fill_null(np.nan).to_numpy()
     if feature.cut is None:
-        rare = found.asked.exposed.rarity(feature, values, np.full(len(values), float(own.height)))
+        rare = column.rarity(values, np.full(len(values), float(own.height)), high=feature.high)
         return np.where(np.isnan(rare), 1.0 if feature.form == FORMS[2] else 0.0, rare)
     beyond = values > feature.cut if feature.high else values < feature.cut
     return np.where(beyond, own["share"].to_numpy(), 0.0)

@@ -6,7 +6,8 @@ significant: of twenty at a level of 0.05 one is expected, and six or more are a
 twenty share their batches and so come out together.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,22 +17,14 @@ from scipy import stats
 
 from cleanpipe.errors import InputError
 from cleanpipe.stability.attribution import permutation
-from cleanpipe.stability.attribution.batches import Batches
-from cleanpipe.stability.attribution.exposed import exposed
+from cleanpipe.stability.attribution.exposed import FORMS, Column, Standing
 from cleanpipe.stability.attribution.matching import RATE, Log, Matched, matched
 from cleanpipe.stability.attribution.permutation import LEVEL
-from cleanpipe.stability.attribution.question import (
-    Asked,
-    Question,
-    filled,
-    lagged,
-    places,
-    windows,
-)
+from cleanpipe.stability.attribution.question import Asked, Question, filled, numbers_of
 
 Floats = npt.NDArray[np.float64]
 Steps = npt.NDArray[np.int64]
-Tell = Callable[[str, int, int], None]
+Chance = np.random.Generator
 SHIFTS = 199
 CONTROLS = 20
 """How often each negative control is repeated."""
@@ -40,22 +33,7 @@ DRAWS = 999
 """Of a negative control."""
 
 
-def noise_measures(documents: pl.DataFrame, chance: np.random.Generator) -> pl.DataFrame:
-    """Measures that are chance, some with long tails: a negative control."""
-    count = documents.height
-    return pl.DataFrame(
-        {
-            f"chance {number}": (
-                chance.standard_exponential(count) ** (1 + number % 3)
-                if number % 4
-                else chance.random(count)
-            )
-            for number in range(CONTROLS)
-        }
-    )
-
-
-def shifted_events(log: Log, cases: Steps, chance: np.random.Generator) -> Steps:
+def shifted_events(log: Log, cases: Steps, chance: Chance) -> Steps:
     """(SHIFTS, cases): all events moved by the same steps, around within their phase.
 
     A phase is a stretch whose learning rates are alike; a tenth of the log where it has none.
@@ -75,16 +53,15 @@ def shifted_events(log: Log, cases: Steps, chance: np.random.Generator) -> Steps
     return np.asarray(log.steps[moved], np.int64)
 
 
-def shift_p(asked: Asked, shifted: Steps, own: Floats) -> Floats:
-    """How often shifted events stand as far from the same controls as the events do."""
-    kept = places(asked.exposed, asked)
-    moved = np.concatenate(
-        [asked.exposed.within(shifted, lag, kept) for lag in asked.question.lags], axis=-1
-    )
+def shift_p(asked: Asked, shifted: Floats, own: Floats) -> Floats:
+    """How often shifted events stand as far from the same controls as the events do.
+
+    `shifted` are the numbers of (SHIFTS, cases).
+    """
     far = np.abs(own - 0.5) - 1e-12
     values = asked.values.copy()
     above = np.zeros(len(own))
-    for cases in moved:
+    for cases in shifted:
         values[:, 0] = cases
         above += np.abs(permutation.auroc(filled(values)).mean(axis=0) - 0.5) >= far
     return np.asarray((1 + above) / (len(shifted) + 1), np.float64)
@@ -99,59 +76,42 @@ def sets_of(log: Log, shifted: Steps, question: Question) -> Iterator[Matched]:
             continue
 
 
-def shift_control(asked: Asked, others: list[Matched]) -> dict[str, Any]:
-    """Events that are no events: where they come to stand after a shift, and their controls."""
-    kept = places(asked.exposed, asked)
-    p = []
-    for number, sets in enumerate(others):
-        lags = tuple(lag for lag in asked.question.lags if lag <= sets.memory)
-        p.append(_least(lagged(asked.exposed, lags, sets.steps, kept)[1], number))
-    return _control("shifted events", p)
-
-
-def noise_control(asked: Asked, batches: Batches, noise: pl.DataFrame) -> dict[str, Any]:
-    """Measures that are chance: each with its forms and lags is a family."""
-    names = noise.columns[1:]
-    steps = windows([asked.sets.steps], asked.question)
-    numbers = exposed(batches, noise, steps, names)
-    found = []
-    for number, name in enumerate(names):
-        kept = [place for place, f in enumerate(numbers.features) if f.measure == name]
-        if asked.question.feature:
-            kept = kept[:1]
-        _, values = lagged(numbers, asked.question.lags, asked.sets.steps, kept)
-        found.append(_least(values, number))
-    return _control("measures of chance", found)
-
-
-def dealt_control(
-    asked: Asked,
-    batches: Batches,
-    documents: pl.DataFrame,
-    chance: np.random.Generator,
-    tell: Tell,
+def noise_control(
+    standing: Standing, sets: Matched, documents: int, question: Question, chance: Chance
 ) -> dict[str, Any]:
-    """The same batches and events, the documents' measures dealt again: another order."""
-    names = list(dict.fromkeys(feature.measure for feature in asked.features))
-    steps = windows([asked.sets.steps], asked.question)
-    own = Batches.whole(batches.of(steps))
-    p = []
-    for number in range(CONTROLS):
-        dealt = documents.select(names)[chance.permutation(documents.height)]
-        again = exposed(own, documents.select("id").hstack(dealt), steps, names)
-        kept = places(again, asked)
-        _, values = lagged(again, asked.question.lags, asked.sets.steps, kept)
-        p.append(_least(values, number))
-        tell("negative controls", number + 1, CONTROLS)
-    return _control("measures dealt again", p)
+    """Measures that are chance, some with long tails: each with its forms and lags is a family."""
+
+    def columns() -> Iterator[Column | None]:
+        for number in range(CONTROLS):
+            if number % 4:
+                values = chance.standard_exponential(documents) ** (1 + number % 3)
+            else:
+                values = chance.random(documents)
+            yield Column.of(f"chance {number}", pl.Series(values))
+
+    numbers = numbers_of(filter(None, columns()), question.lags, [(standing, [sets.steps])])
+    forms = 1 if question.feature else len(FORMS)
+    families = [
+        numbers.of(0, list(range(first, first + forms)))
+        for first in range(0, len(numbers.features), len(FORMS))
+    ]
+    return control("measures of chance", families)
 
 
-def _least(values: Floats, seed: int) -> float:
-    return float(permutation.judged(values, seed, DRAWS).p_family.min())
+def dealt(standing: Standing, documents: int, chance: Chance) -> list[Standing]:
+    """The same batches, the documents' measures dealt again: another order."""
+    return [
+        replace(standing, document=np.append(chance.permutation(documents), -1)[standing.document])
+        for _ in range(CONTROLS)
+    ]
 
 
-def _control(name: str, p: list[float]) -> dict[str, Any]:
+def control(name: str, families: Iterable[Floats]) -> dict[str, Any]:
     """How often a negative control came out, and whether chance at the level explains it."""
+    p = [
+        float(permutation.judged(filled(values), seed, DRAWS).p_family.min())
+        for seed, values in enumerate(families)
+    ]
     wrong = sum(one <= LEVEL for one in p)
     surprise = stats.binomtest(wrong, len(p), LEVEL, alternative="greater").pvalue
     return {

@@ -1,6 +1,6 @@
 """What is asked of a log and an order, and the numbers of all batches that this concerns."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +9,7 @@ import numpy.typing as npt
 from cleanpipe.errors import RecipeError
 from cleanpipe.nearest import did_you_mean
 from cleanpipe.stability.attribution import permutation
-from cleanpipe.stability.attribution.exposed import FORMS, Exposed, Feature
+from cleanpipe.stability.attribution.exposed import FORMS, Column, Feature, Standing, Windows
 from cleanpipe.stability.attribution.matching import Matched
 
 Floats = npt.NDArray[np.float64]
@@ -35,14 +35,70 @@ class Question:
 
 @dataclass(frozen=True)
 class Asked:
-    """The matched sets, and the numbers of all batches concerned, at all lags."""
+    """The matched sets, and the numbers of their batches, at all lags."""
 
     question: Question
     sets: Matched
-    exposed: Exposed
     features: list[Feature]
     values: Floats
     """(sets, members, features); the event is member 0."""
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """All numbers of several families of batches; NaN where nothing is known."""
+
+    features: list[Feature]
+    """Without lags."""
+    lags: tuple[int, ...]
+    vary: npt.NDArray[np.bool_]
+    """Whether a number differs between batches."""
+    values: list[Floats]
+    """Of each family (*shape of its steps, lags, features)."""
+
+    def of(self, family: int, kept: list[int], most: int | None = None) -> Floats:
+        """(*shape of its steps, numbers) of the features kept, at all lags up to `most`."""
+        lags = [place for place, lag in enumerate(self.lags) if most is None or lag <= most]
+        found = self.values[family][..., lags, :][..., kept]
+        return found.reshape(*found.shape[:-2], -1)
+
+    def lagged(self, kept: list[int]) -> list[Feature]:
+        """What stands in the columns of `of`."""
+        own = [self.features[place] for place in kept]
+        return [Feature(f.measure, f.form, lag, f.cut) for lag in self.lags for f in own]
+
+
+def numbers_of(
+    columns: Iterable[Column],
+    lags: tuple[int, ...],
+    families: Sequence[tuple[Standing, Sequence[Steps]]],
+) -> Numbers:
+    """The numbers of families of batches, each with who stood there; a column at a time.
+
+    Whether a number differs is asked of the first of `families`.
+    """
+    flat = [np.concatenate([one.ravel() for one in steps]) for _, steps in families]
+    windows = [Windows(who, own, lags) for (who, _), own in zip(families, flat, strict=True)]
+    features: list[Feature] = []
+    vary: list[npt.NDArray[np.bool_]] = []
+    found: list[list[Floats]] = [[] for _ in windows]
+    for column in columns:
+        for place, window in enumerate(windows):
+            values, differs = window.numbers(column, len(features))
+            found[place].append(values)
+            if not place:
+                vary.append(differs)
+        features += column.features
+    shapes = [one.shape for _, steps in families for one in steps]
+    parts: list[Floats] = []
+    for (_, steps), own in zip(families, found, strict=True):
+        whole = np.concatenate(own, axis=-1) if own else np.zeros((0, len(lags), 0))
+        own.clear()
+        parts += np.split(whole, np.cumsum([one.size for one in steps])[:-1])
+    shaped = [
+        part.reshape(*shape, *part.shape[1:]) for part, shape in zip(parts, shapes, strict=True)
+    ]
+    return Numbers(features, lags, np.concatenate(vary or [np.zeros(0, np.bool_)]), shaped)
 
 
 def refusal(events: int, question: Question) -> str | None:
@@ -85,29 +141,13 @@ def windows(steps: Iterable[Steps], question: Question) -> Steps:
     return np.unique(every[:, None] - np.arange(max(question.lags) + 1))
 
 
-def asked_of(numbers: Exposed, question: Question, sets: Matched) -> Asked:
-    """The family of numbers: those that differ between batches, at all lags."""
-    low, high = (f(numbers.values, axis=0) for f in (np.fmin.reduce, np.fmax.reduce))
-    vary = low < high  # NaN where nothing is known
-    kept = np.flatnonzero(vary).tolist()
+def kept_of(numbers: Numbers, question: Question) -> list[int]:
+    """The family of numbers: those that differ between batches."""
+    kept: list[int] = np.flatnonzero(numbers.vary).tolist()
     if question.feature:
         wanted = named(question.feature, [f.measure for f in numbers.features])
         kept = [place for place in kept if numbers.features[place].form == wanted.form]
-    features, values = lagged(numbers, question.lags, sets.steps, kept)
-    return Asked(question, sets, numbers, features, values)
-
-
-def lagged(
-    numbers: Exposed, lags: tuple[int, ...], steps: Steps, kept: list[int]
-) -> tuple[list[Feature], Floats]:
-    """Numbers of batches at all lags; unknown ones are the median of their set."""
-    features = [
-        Feature(f.measure, f.form, lag, f.cut)
-        for lag in lags
-        for f in (numbers.features[k] for k in kept)
-    ]
-    values = np.concatenate([numbers.within(steps, lag, kept) for lag in lags], axis=-1)
-    return features, filled(values)
+    return kept
 
 
 def filled(values: Floats) -> Floats:
@@ -119,9 +159,3 @@ def filled(values: Floats) -> Floats:
     count = (~lost).sum(axis=1, keepdims=True)
     middle = np.take_along_axis(ordered, np.maximum(count - 1, 0) // 2, axis=1)
     return np.where(lost, np.nan_to_num(middle), values)
-
-
-def places(numbers: Exposed, asked: Asked) -> list[int]:
-    """Where the family's measures and forms stand among numbers of batches."""
-    wanted = {(f.measure, f.form) for f in asked.features}
-    return [p for p, f in enumerate(numbers.features) if (f.measure, f.form) in wanted]

@@ -60,7 +60,7 @@ class Numbers:
         """(*shape of its steps, numbers) of the features kept, at all lags up to `most`."""
         lags = [place for place, lag in enumerate(self.lags) if most is None or lag <= most]
         found = self.values[family][..., lags, :][..., kept]
-        return found.reshape(*found.shape[:-2], -1)
+        return np.ascontiguousarray(found).reshape(*found.shape[:-2], -1)
 
     def lagged(self, kept: list[int]) -> list[Feature]:
         """What stands in the columns of `of`."""
@@ -75,7 +75,8 @@ def numbers_of(
 ) -> Numbers:
     """The numbers of families of batches, each with who stood there; a column at a time.
 
-    Whether a number differs is asked of the first of `families`.
+    Whether a number differs is asked of the first of `families`; in the others columns that do not
+    differ count for nothing, not even for what is drawn between equal values.
     """
     flat = [np.concatenate([one.ravel() for one in steps]) for _, steps in families]
     windows = [Windows(who, own, lags) for (who, _), own in zip(families, flat, strict=True)]
@@ -83,8 +84,9 @@ def numbers_of(
     vary: list[npt.NDArray[np.bool_]] = []
     found: list[list[Floats]] = [[] for _ in windows]
     for column in columns:
+        known = len(FORMS) * sum(bool(one.any()) for one in vary)
         for place, window in enumerate(windows):
-            values, differs = window.numbers(column, len(features))
+            values, differs = window.numbers(column, known if place else len(features))
             found[place].append(values)
             if not place:
                 vary.append(differs)

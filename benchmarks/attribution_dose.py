@@ -25,7 +25,7 @@ from cleanpipe.stability.attribution.answer import answered, events_of, one_log
 from cleanpipe.stability.attribution.question import Question
 from cleanpipe.stability.spikes.events import Bounds
 
-DOSES = {0.03: 256, 0.1: 48, 0.01: 256, 0.003: 256, 0.001: 256}
+DOSES = {0.03: 192, 0.1: 48, 0.01: 192, 0.003: 192, 0.001: 192}
 """Of a batch's tokens; and the batch's sequences of 64 tokens, in which the dose is a document."""
 BOUNDS = Bounds(grad_norm=5)
 POWER = 0.8
@@ -33,7 +33,7 @@ POWER = 0.8
 
 def asked(novels: Path, dose: float, seed: int) -> dict:
     """Train once, ask once, and count."""
-    plan = Plan(steps=1000, batch=DOSES[dose], length=64, dose=dose)
+    plan = Plan(steps=900, batch=DOSES[dose], length=64, dose=dose)
     texts = clean_texts(novels, seed, plan.steps * plan.tokens // 45 + 2000)
     with tempfile.TemporaryDirectory() as folder:
         known = made(Path(folder) / "it", texts, seed, plan)

@@ -87,9 +87,11 @@ def _below(effect: dict[str, Any]) -> bool:
 def sweep_rows(result: dict[str, Any]) -> list[dict[str, Any]]:
     """The arms of a sweep as plain rows: differences, with intervals, to the arm named beside.
 
-    Losses are in nats; tokens to target are those to a loss that both arms reached.
+    Losses are in nats; tokens to target are those to a loss that both arms reached; the largest
+    stable rate is the geometric mean over seeds of the learning rates below which none diverged.
     """
     found = []
+    rates = result["form"]["rates"]
     for arm, entry in result["arms"].items():
         effects = entry.get("effects", {})
         line: dict[str, Any] = {"arm": arm, "against": entry.get("against", "")}
@@ -104,6 +106,7 @@ def sweep_rows(result: dict[str, Any]) -> list[dict[str, Any]]:
             line[title] = _interval(effects[name]) if effects else own
         tokens = effects.get("log_tokens_to_target", {}).get("mean")
         line["tokens to target"] = "" if tokens is None else f"{100 * math.expm1(tokens):+.0f} %"
+        line["largest stable rate"] = _stable(2 ** entry["levels"]["log2_largest_stable_lr"], rates)
         line["events per 1,000"] = _of(entry["levels"]["events_per_1000"])
         line["p of all"] = f"{effects['held_clean']['p_of_all']:.3f}" if effects else ""
         line["diverged"] = f"{entry['diverged']} of {entry['runs']}"
@@ -127,6 +130,17 @@ def setting(result: dict[str, Any]) -> str:
         f"{result['parameters']:,} weights in {shape['layers']} layers, {form['seeds']} seeds, "
         f"batches of {batch * shape['length']:,} tokens, {own}."
     )
+
+
+def _stable(rate: float, rates: list[float]) -> str:
+    """A rate, or that it lies beyond those that were tried.
+
+    >>> _stable(1.0, [0.01, 1.0]), _stable(0.316, [0.01, 1.0]), _stable(0.005, [0.01, 1.0])
+    ('1 or more', '0.32', 'below 0.01')
+    """
+    if rate >= max(rates):
+        return f"{max(rates):g} or more"
+    return f"below {min(rates):g}" if rate < min(rates) else f"{rate:.2g}"
 
 
 def _of(level: float | None) -> str:

@@ -25,7 +25,7 @@ from cleanpipe.stability.attribution.answer import answered, events_of, one_log
 from cleanpipe.stability.attribution.question import Question
 from cleanpipe.stability.spikes.events import Bounds
 
-DOSES = {0.03: 192, 0.1: 48, 0.01: 192, 0.003: 192, 0.001: 192}
+DOSES = {0.1: 48, 0.05: 48, 0.03: 192, 0.01: 192, 0.003: 192, 0.001: 192}
 """Of a batch's tokens; and the batch's sequences of 64 tokens, in which the dose is a document."""
 BOUNDS = Bounds(grad_norm=5)
 POWER = 0.8

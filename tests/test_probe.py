@@ -118,6 +118,11 @@ def test_twins_differ_where_the_fault_stands_and_nowhere_else(texts):
         assert (batches[:, 4:] == made["placebo"][:, 4:]).all()
         if batches is not made["placebo"]:
             assert (batches[: FORM.batches, :4] != made["placebo"][: FORM.batches, :4]).any()
+    spread = np.stack(list(twins.batches(FORM, data, "noise_5" + twins.SPREAD, 0, 10)))
+    usual = np.stack(list(twins.batches(replace(FORM, batches=0), data, "placebo", 0, 10)))
+    changed = (spread != usual).any(axis=2).sum(axis=1)
+    assert changed.sum() == 4 * FORM.batches  # as many as together, and no two steps far apart
+    assert changed.max() - changed.min() <= 1
     trained = {tuple(row) for row in data.stream.sequences()}
     clean = {tuple(row) for row in data.ground.sequences}
     assert {tuple(row) for row in made["placebo"][: FORM.batches, :4].reshape(-1, 33)} <= clean
@@ -129,7 +134,9 @@ def test_a_probe_runs_and_goes_on_where_it_was_stopped(texts, tmp_path):
     said = []
     result = twins.probe(*texts, tmp_path / "out", FORM, lambda *told: said.append(told))
     (setting,) = result["settings"]
-    assert setting["kinds"].keys() == {"placebo_again", "noise_5", "removed"}
+    assert setting["kinds"].keys() == {
+        *("placebo_again", "noise_5", "removed", "noise_5, spread", "removed, spread")
+    }
     assert setting["kinds"]["noise_5"]["excess_loss"]["seeds"] == 2
     assert not result["copies"]
     page = (tmp_path / "out" / "probe.json").read_bytes()
@@ -138,9 +145,9 @@ def test_a_probe_runs_and_goes_on_where_it_was_stopped(texts, tmp_path):
     shown.show_probe(Console(file=page, width=120), result)
     assert "noise_5" in page.getvalue()
     assert "cannot copy" in page.getvalue()
-    assert len(shown.rows(result)) == 3
+    assert len(shown.rows(result)) == 5
     logs = sorted((tmp_path / "out" / "twins").glob("*.jsonl"))
-    assert len(logs) == 2 * 4
+    assert len(logs) == 2 * 6
     lines = [orjson.loads(line) for line in logs[0].read_bytes().splitlines()]
     assert [line["step"] for line in lines] == list(range(7, 15))
     for path in list((tmp_path / "out" / "twins").glob("*seed-1*")):

@@ -248,6 +248,7 @@ def test_a_real_sweep_and_a_real_probe_stand_on_the_page(swept, paths, tmp_path)
     assert cells[-len(FORM.arms) :] == list(FORM.arms)
     assert html.count("<table>") == 2
     assert "2 seeds, batches of 64 tokens, faults in 50 % of the sequences of 3 batches" in html
+    assert html.count("<td>spread</td>") == 2 + 1  # the fault, what was removed, and the arm
     assert "2 seeds, batches of 64 tokens, 768 tokens a run, learning rate 0.01" in html
     assert all(f"<td>{kind}</td>" in html for kind in ("placebo_again", "noise_5", "removed"))
     assert sweep.LIMITS.split(".")[0] in html or twins.LIMITS.split(".")[0] in html

@@ -46,4 +46,6 @@ def test_the_flow_leaves_what_the_verb_leaves(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     result = json.loads(Path(json.loads(done.stdout)).read_bytes())
-    assert result["settings"][0]["kinds"].keys() == {"placebo_again", "noise_5"}
+    assert result["settings"][0]["kinds"].keys() == {
+        *("placebo_again", "noise_5", "noise_5, spread")
+    }

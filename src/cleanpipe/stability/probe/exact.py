@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+SPREAD = ", spread"
+"""What the name of a kind ends in whose sequences are not placed together."""
 Floats = npt.NDArray[np.float64]
 MOST_EXACT = 16
 

@@ -6,6 +6,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from cleanpipe.stability.probe.exact import SPREAD
+
 
 def show_probe(console: Console, result: dict[str, Any]) -> None:
     """One table a setting: the effect of each kind against the placebo."""
@@ -45,7 +47,8 @@ def rows(result: dict[str, Any]) -> list[dict[str, Any]]:
         {
             "learning rate": setting["lr"],
             "steps before": setting["checkpoint"],
-            "kind": kind,
+            "kind": kind.removesuffix(SPREAD),
+            "placed": "spread" if kind.endswith(SPREAD) else "together",
             "excess loss": _interval(found["excess_loss"]),
             "p": found["excess_loss"]["p"],
             "diverged": f"{found['diverged']} of {found['excess_loss']['seeds']}",
@@ -124,7 +127,7 @@ def setting(result: dict[str, Any]) -> str:
         shape, batch = form["plan"]["shape"], form["plan"]["batch"]
         own = (
             f"faults in {100 * form['dose']:.0f} % of the sequences of {form['batches']} batches "
-            f"that follow each other, {form['after']} steps watched"
+            f"that follow each other, or as many spread over all; {form['after']} steps watched"
         )
     return (
         f"{result['parameters']:,} weights in {shape['layers']} layers, {form['seeds']} seeds, "

@@ -2,9 +2,11 @@
 
 From one checkpoint several twins go on, which share every later batch; in the first few, half of
 the sequences are replaced: by a fault, by text that cleaning removed or changed, or, as a placebo,
-by other clean text. The difference to the placebo is the effect, since all else is the same.
+by other clean text. The difference to the placebo is the effect, since all else is the same. Each
+kind has a second twin, in which as many sequences are spread evenly over all steps.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -19,7 +21,7 @@ import orjson
 from cleanpipe import store
 from cleanpipe.errors import InputError, RecipeError
 from cleanpipe.stability.probe import excerpts, packing, proxies
-from cleanpipe.stability.probe.exact import compared
+from cleanpipe.stability.probe.exact import SPREAD, compared
 from cleanpipe.stability.probe.faults import FAULTS, Ground
 from cleanpipe.stability.probe.model import Shape
 from cleanpipe.stability.probe.training import Line, Trainer, deterministic
@@ -126,9 +128,8 @@ def probe(raw: str, clean: str, folder: Path, form: Form, tell: Tell) -> dict[st
     folder.mkdir(parents=True, exist_ok=True)
     _same(folder, {"raw": raw, "clean": clean, "form": asdict(form)})
     data = read(raw, clean, form)
-    kinds = [*PLACEBOS, *form.kinds]
-    if len(data.removed) >= form.plan.batch:
-        kinds.append(REMOVED)
+    faults = [*form.kinds, *([REMOVED] if len(data.removed) >= form.plan.batch else [])]
+    kinds = [*PLACEBOS, *faults, *(kind + SPREAD for kind in faults)]
     settings = list(product(form.checkpoints, form.rates))
     whole = len(settings) * form.seeds * len(kinds)
     done = 0
@@ -192,18 +193,32 @@ def batches(form: Form, data: Data, kind: str, seed: int, first: int) -> Iterato
     """
     plan = proxies.Plan(seed, form.plan.shape, form.plan.optimizer, 0, 0, form.plan.batch)
     sequences = data.stream.sequences()
-    bad = round(form.dose * plan.batch)
-    number = sorted({*FAULTS, *PLACEBOS, REMOVED}).index(kind)
+    own = kind.removesuffix(SPREAD)
+    number = sorted({*FAULTS, *PLACEBOS, REMOVED}).index(own)
     chance = np.random.default_rng([seed, first, number])
-    for step in range(form.after):
+    for step, bad in enumerate(planted(form, is_spread=own != kind)):
         batch = proxies.batch_of(plan, first + step, sequences)
-        if step < form.batches:
-            if kind == REMOVED:
-                batch[:bad] = data.removed[chance.choice(len(data.removed), bad, replace=False)]
-            else:
-                fault = FAULTS["placebo" if kind in PLACEBOS else kind]
-                batch[:bad] = fault(data.ground, bad, chance)
+        if bad and own == REMOVED:
+            batch[:bad] = data.removed[chance.choice(len(data.removed), bad, replace=False)]
+        elif bad:
+            fault = FAULTS["placebo" if own in PLACEBOS else own]
+            batch[:bad] = fault(data.ground, bad, chance)
         yield batch
+
+
+def planted(form: Form, *, is_spread: bool) -> list[int]:
+    """How many sequences of each step after the branch are replaced.
+
+    >>> form = Form(batches=2, dose=0.5, after=8, plan=proxies.Plan(batch=4))
+    >>> planted(form, is_spread=False), planted(form, is_spread=True)
+    ([2, 2, 0, 0, 0, 0, 0, 0], [0, 1, 0, 1, 0, 1, 0, 1])
+    """
+    bad = round(form.dose * form.plan.batch)
+    if not is_spread:
+        return [bad] * min(form.batches, form.after) + [0] * (form.after - form.batches)
+    total = bad * form.batches
+    ends = [total * step // form.after for step in range(form.after + 1)]
+    return [after - before for before, after in itertools.pairwise(ends)]
 
 
 def _twin(
@@ -213,7 +228,7 @@ def _twin(
     steps, rate, seed, kind = place
     home = folder / "twins"
     home.mkdir(exist_ok=True)
-    name = f"checkpoint-{steps}-lr-{rate:g}-seed-{seed}-{kind}"
+    name = f"checkpoint-{steps}-lr-{rate:g}-seed-{seed}-{kind.replace(SPREAD, '-spread')}"
     path = home / f"{name}.json"
     if path.exists():
         return dict(orjson.loads(path.read_bytes()))

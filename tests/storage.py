@@ -25,9 +25,7 @@ KEYS = {
 @contextmanager
 def a_store(bucket: str = "corpora") -> Iterator[dict[str, str]]:
     """Storage with one empty bucket; what the environment says of it."""
-    with closing(socket.socket()) as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     words = [sys.executable, __file__, str(port)]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     server = subprocess.Popen(words, **quiet, env={**os.environ, **KEYS})
@@ -46,6 +44,13 @@ def a_store(bucket: str = "corpora") -> Iterator[dict[str, str]]:
         server.wait(10)
 
 
+def free_port() -> int:
+    with closing(socket.socket()) as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
+
+
 def answers(port: int) -> bool:
     try:
         socket.create_connection(("127.0.0.1", port), 1).close()
@@ -57,6 +62,7 @@ def answers(port: int) -> bool:
 def client(environment: dict[str, str]):
     """Amazon's own library, to look at what is there and to spoil it."""
     import boto3
+    from botocore.config import Config
 
     return boto3.client(
         "s3",
@@ -64,6 +70,7 @@ def client(environment: dict[str, str]):
         region_name=environment["AWS_DEFAULT_REGION"],
         aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
+        config=Config(request_checksum_calculation="when_required"),
     )
 
 

@@ -4,9 +4,11 @@ import orjson
 import pytest
 from conftest import InProcess, digests
 from storage import KEYS, a_store, client
+from test_nights import alike, corpus, numbered, text  # noqa: F401 - a fixture
 
 from cleanpipe.errors import CleanpipeError, InputError, OutputError
 from cleanpipe.input import places
+from cleanpipe.nights.incremental import Night, nothing_new
 from cleanpipe.pace import silent
 from cleanpipe.recipes.recipe_file import load
 from cleanpipe.run import Work, all_steps, open_pool
@@ -79,6 +81,42 @@ def test_input_on_storage_gives_the_bytes_of_input_on_disk(known, recipe, tmp_pa
     publication.fetch(PLACE, tmp_path / "fetched")
     assert digests(tmp_path / "fetched") == digests(tmp_path / "disk")
     assert faults_of(tmp_path / "fetched") == []
+
+
+def test_nights_on_storage_add_what_those_on_a_disk_add(known, corpus, tmp_path, monkeypatch):  # noqa: F811
+    """Three nights from and to storage: new, changed, put again as it was; byte-identical."""
+
+    def deliver(name, texts):
+        corpus.deliver(name, texts)
+        known.upload_file(str(corpus.folder / f"{name}.parquet"), BUCKET, f"in/{name}.parquet")
+
+    def from_storage():
+        own = corpus.recipe()
+        (given,), output = own.input, {"path": str(tmp_path / "stored"), "publish_to": PLACE}
+        changes = {"input": (given.model_copy(update={"path": f"s3://{BUCKET}/in/*.parquet"}),)}
+        changes["output"] = own.output.model_copy(update=output)
+        return own.model_copy(update=changes)
+
+    deliver("a", numbered("a", range(50)))
+    corpus.night()
+    all_steps(Night(from_storage(), InProcess(), silent))
+    later = {"late": alike(7), "same": text(8), "fresh": text(500)}
+    deliver("a", numbered("a", range(40)) | numbered("a", range(100, 110)))
+    deliver("d", later)
+    done = corpus.night()
+    all_steps(Night(from_storage(), InProcess(), silent))
+    assert done.stats["documents"]["kept"] == 11
+    assert digests(tmp_path / "stored") == digests(corpus.output)
+    known.upload_file(str(corpus.folder / "d.parquet"), BUCKET, "in/d.parquet")
+    assert nothing_new(from_storage())
+    publication.fetch(PLACE, tmp_path / "fetched")
+    assert digests(tmp_path / "fetched") == digests(corpus.output)
+    assert faults_of(tmp_path / "fetched") == []
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setattr(places, "ATTEMPTS", 1)
+    places.storage.cache_clear()
+    with pytest.raises(InputError, match="cannot read"):  # and never: all files are gone
+        nothing_new(from_storage())
 
 
 def test_storage_that_fails_is_no_damaged_file(known, monkeypatch):

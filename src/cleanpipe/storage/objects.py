@@ -119,7 +119,10 @@ def put_new(path: Path, address: str, content: str, guarded: bool) -> bool:
 def _content(address: str) -> str | None:
     """The hash that an object keeps, "" where it keeps none; None where there is no object."""
     there, _ = _ask(address, "head_object", MISSING)
-    return None if there is None else str(there["Metadata"].get(HASH, ""))
+    if there is None:
+        return None
+    kept = {name.lower(): value for name, value in there["Metadata"].items()}  # rclone: Xxh3-128
+    return str(kept.get(HASH, ""))
 
 
 def read(address: str) -> tuple[bytes, str] | None:

@@ -61,6 +61,7 @@ ALLOWED = {
         "draw",
         "errors",
         "jsonl",
+        "places",
         "tables",
     },
     "draw": {"kernels"},

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from cleanpipe import ledger, outcome, parts, store, write
+from cleanpipe import ledger, outcome, parts, read_errors, store, write
 from cleanpipe.decide import Decisions
 from cleanpipe.documents import Documents
 from cleanpipe.duplicates.deduplicate import Deduplication, Map
@@ -43,7 +43,7 @@ from cleanpipe.recipes.recipe_file import load
 from cleanpipe.report import examples, rendering
 from cleanpipe.rules import gates
 from cleanpipe.stats import counting
-from cleanpipe.storage.publication import keeps_apart, push
+from cleanpipe.storage.publication import push, ready
 from cleanpipe.warm import compile_cuts, compile_evaluations, compile_kernels, compile_line_rules
 
 WRITE = "augment and write"
@@ -106,13 +106,13 @@ def open_pool(recipe: Recipe, workers: int | None, tell: Tell) -> Iterator[machi
     output = Path(recipe.output.path)
     lock = store.take_lock(output / "_cleanpipe" / "lock")
     try:
-        if recipe.output.publish_to is not None:  # hours before it is needed
-            keeps_apart(recipe.output.publish_to, alone=recipe.output.publish_alone)
+        ready(recipe.output.publish_to, alone=recipe.output.publish_alone)  # hours before
         pool = machines.connect(recipe, compile_for) or Pool(workers or os.cpu_count() or 1, lock)
         try:
             store.remove_leftovers(output)
             compile_for(recipe, lambda message: tell(message, 0, 1))
-            yield pool
+            with read_errors.named(output):
+                yield pool
         finally:
             pool.close()
     finally:

@@ -63,6 +63,7 @@ def cannot_write(path: Path, error: OSError) -> OutputError:
     moves = {
         errno.ENOSPC: "free some space and run again: it goes on where it stopped",
         errno.EDQUOT: "free some of your quota and run again: it goes on where it stopped",
+        errno.EIO: "its disk fails: clean into another --output, on a whole disk",
     }
     move = moves.get(error.errno or 0, "make it writable, or choose another --output")
     return OutputError(f"{path} cannot be written: {error.strerror or error}; {move}")

@@ -9,7 +9,6 @@ from typing import Any, Self
 import xxhash
 import zstandard
 
-from cleanpipe.errors import InputError
 from cleanpipe.input import places
 
 RAW = 1 << 20
@@ -79,7 +78,7 @@ class ByteStream:
         try:
             self._file = places.open_bytes(path)
         except OSError as error:
-            raise InputError(f"cannot read {path}: {error.strerror}") from error
+            raise places.cannot_read(path, error) from error
         self._path = path
         self._plain = compression == "none" and encoding is None
         self.position = 0
@@ -144,7 +143,7 @@ def reading(path: str, read: Callable[[], Any]) -> Any:
     except OSError as error:
         if error.errno is None:  # a library's own finding about the bytes
             raise
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
+        raise places.cannot_read(path, error) from error
 
 
 def _decompressed(raw: Iterator[bytes], compression: str, size: int) -> Iterator[bytes]:
@@ -201,7 +200,7 @@ def hash_and_size(path: str, update: Callable[[bytes], object]) -> int:
                 update(piece)
                 size += len(piece)
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
+        raise places.cannot_read(path, error) from error
     return size
 
 

@@ -208,7 +208,7 @@ def _shard(name: str, file: str, given: Input, number: int) -> Shard:
         with places.open_bytes(file) as opened:
             head = opened.read(10)
     except OSError as error:
-        raise InputError(f"cannot read {file}: {error.strerror}") from error
+        raise places.cannot_read(file, error) from error
     endings = [ending.lower() for ending in file.rpartition("/")[2].split(".")[1:]]
     compression = compression_of(head)
     if endings and endings[-1] in COMPRESSED:
@@ -267,7 +267,7 @@ def check_unchanged(shard: Shard) -> None:
     try:
         status = places.status(shard.path)
     except OSError as error:
-        raise InputError(f"cannot read {shard.path}: {error.strerror}") from error
+        raise places.cannot_read(shard.path, error) from error
     if (status.size, status.mtime_ns) != (shard.size, shard.mtime_ns):
         raise InputError(
             f"{shard.path} changed during the run: {status.size:,} bytes now, {shard.size:,} "
@@ -280,7 +280,7 @@ def as_it_is_now(shard: Shard) -> Shard:
     try:
         status = places.status(shard.path)
     except OSError as error:
-        raise InputError(f"cannot read {shard.path}: {error.strerror}") from error
+        raise places.cannot_read(shard.path, error) from error
     return dataclasses.replace(shard, size=status.size, mtime_ns=status.mtime_ns)
 
 

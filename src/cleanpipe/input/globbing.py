@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from cleanpipe.errors import InputError
-from cleanpipe.input.places import is_address, stored_files
+from cleanpipe.input.places import cannot_read, is_address, stored_files
 
 MAGIC = re.compile(r"[*?\[]")
 IN_FOLDERS = re.compile(
@@ -171,7 +171,7 @@ def _check_regular(file: Path) -> None:
     try:
         status = file.stat()
     except OSError as error:
-        raise InputError(f"cannot read {file}: {error.strerror}") from error
+        raise cannot_read(file, error) from error
     if not stat.S_ISREG(status.st_mode):
         raise InputError(f"{file} is no regular file (a pipe or a device?); leave it out")
 

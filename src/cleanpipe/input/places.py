@@ -4,6 +4,7 @@ Whoever reads an input asks here, and nowhere else, so that both are read the sa
 fails is an InputError, and never a break of the file: what breaks goes to quarantine.
 """
 
+import errno
 import functools
 import io
 import os
@@ -43,6 +44,17 @@ def is_address(path: str) -> bool:
     (True, False)
     """
     return path.startswith(SCHEME)
+
+
+def cannot_read(path: str | Path, error: OSError) -> InputError:
+    """What to say of an input that a disk does not give."""
+    move = ""
+    if error.errno == errno.EIO:
+        move = (
+            ": its disk fails. Nothing was published; restore the file from elsewhere, or leave it "
+            "out of the input, and run again"
+        )
+    return InputError(f"cannot read {path}: {error.strerror}{move}")
 
 
 def canonical(path: str) -> str:

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from cleanpipe.errors import InputError, RecipeError
-from cleanpipe.input import delimited, jsonl, tables
+from cleanpipe.input import delimited, jsonl, places, tables
 from cleanpipe.input.batch import (
     NO_ROWS,
     NO_TEXTS,
@@ -151,7 +151,7 @@ def _whole_or_broken(
         yield from _batches(span, shard, given, wanted, place)
     except (BrokenStreamError, BrokenShardError, *NOT_READABLE) as error:
         if isinstance(error, OSError) and error.errno is not None:
-            raise InputError(f"cannot read {shard.path}: {error.strerror}") from error
+            raise places.cannot_read(shard.path, error) from error
         check_unchanged(shard)
         reason = error.reason if isinstance(error, BrokenShardError) else "broken_shard"
         detail = str(error) or type(error).__name__

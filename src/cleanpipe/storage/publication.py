@@ -46,6 +46,12 @@ def keeps_apart(address: str, *, alone: bool) -> bool:
     return guarded
 
 
+def ready(address: str | None, *, alone: bool) -> None:
+    """Raise now what `keeps_apart` would raise when a run wants to publish, hours later."""
+    if address is not None:
+        keeps_apart(address, alone=alone)
+
+
 def push(
     output: Path,
     address: str,

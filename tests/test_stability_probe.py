@@ -12,7 +12,7 @@ pytest.importorskip("tokenizers", reason="the extra probe is not installed")
 from cleanpipe.stability.probe import packing  # noqa: E402
 from cleanpipe.stability.probe.faults import FAULTS, Ground  # noqa: E402
 from cleanpipe.stability.probe.model import Model, Shape  # noqa: E402
-from cleanpipe.stability.probe.training import Optimizer, Trainer, copy_ratio  # noqa: E402
+from cleanpipe.stability.probe.training import Machine, Optimizer, Trainer, copy_ratio  # noqa: E402
 
 SHAPE = Shape(vocabulary=300, width=16, layers=2, heads=2, length=32)
 WORDS = [
@@ -181,3 +181,16 @@ def test_faults_are_what_they_are_called(ground):
     assert len({tuple(row) for row in made["duplicate"]}) == 1
     assert set(made["rare_tokens"].ravel()) <= set(ground.rare)
     assert set(ground.decode(made["digits"][0].tolist())) <= set("0123456789, \n")
+
+
+def test_bfloat16_trains_nearly_the_same(packed):
+    """What a GPU does is done here on the processor: another precision, the same course."""
+
+    def losses(*, is_bf16):
+        trainer = Trainer(Model(SHAPE, 3), Optimizer(), machine=Machine("cpu", is_bf16))
+        return [trainer.take(packed.sequences(np.arange(4) + n))["loss"] for n in range(20)]
+
+    whole, half = losses(is_bf16=False), losses(is_bf16=True)
+    assert half == losses(is_bf16=True) != whole
+    assert half == pytest.approx(whole, rel=0.02)
+    assert str(Machine.here()) == "cpu, float32" or torch.cuda.is_available()

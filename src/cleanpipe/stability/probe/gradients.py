@@ -41,7 +41,7 @@ class Sketcher:
         """The sketch of the gradient of the mean loss of sequences."""
         loss = self.model.losses(torch.from_numpy(sequences)).mean()
         found = torch.autograd.grad(loss, self.weights)
-        flat = torch.cat([part.reshape(-1) for part in found]) * self.sign
+        flat = torch.cat([part.reshape(-1) for part in found]).cpu() * self.sign
         return np.asarray(torch.zeros(SIZE).index_add_(0, self.place, flat).numpy())
 
     def sketches(self, sequences: Ids, piece: int = PIECE) -> npt.NDArray[np.float32]:

@@ -81,7 +81,7 @@ class Attention(nn.Module):
         parts = self.into(x).view(count, length, 3, self.heads, width // self.heads)
         query, key, value = parts.permute(2, 0, 3, 1, 4)
         before = functional.pad(key, (0, 0, 1, 0))[:, :, :-1]
-        key = torch.lerp(key, before, self.smear.sigmoid())
+        key = torch.lerp(key, before, self.smear.sigmoid().to(key.dtype))
         query, key = self.turned(self.norms[0](query)), self.turned(self.norms[1](key))
         logits = query @ key.transpose(-2, -1) / math.sqrt(width // self.heads)
         logits = logits.masked_fill(self.future[:length, :length], -torch.inf)
@@ -132,6 +132,7 @@ class Model(nn.Module):
 
     def losses(self, sequences: Tensor) -> Tensor:
         """(n, length): the loss of each token of (n, length + 1) ids but the first, in nats."""
+        sequences = sequences.to(self.embedding.weight.device)
         logits = self(sequences[:, :-1])
         wanted = sequences[:, 1:]
         return functional.cross_entropy(

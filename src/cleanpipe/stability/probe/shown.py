@@ -131,7 +131,8 @@ def setting(result: dict[str, Any]) -> str:
         )
     return (
         f"{result['parameters']:,} weights in {shape['layers']} layers, {form['seeds']} seeds, "
-        f"batches of {batch * shape['length']:,} tokens, {own}."
+        f"batches of {batch * shape['length']:,} tokens, {own} "
+        f"({result.get('machine', 'cpu, float32')})."
     )
 
 

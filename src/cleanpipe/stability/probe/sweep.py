@@ -22,7 +22,7 @@ from cleanpipe.errors import InputError, RecipeError
 from cleanpipe.stability.probe import endpoints, packing, pools
 from cleanpipe.stability.probe.faults import inserted
 from cleanpipe.stability.probe.model import Shape
-from cleanpipe.stability.probe.training import Line, Optimizer, Trainer, deterministic
+from cleanpipe.stability.probe.training import Line, Machine, Optimizer, Trainer, deterministic
 
 Ids = npt.NDArray[np.int64]
 Tell = Callable[[str, int, int], None]
@@ -137,6 +137,7 @@ def sweep(
         "raw": raw,
         "clean": clean,
         "parameters": form.shape.parameters,
+        "machine": str(Machine.here()),
         "tokens": form.tokens,
         "tokens_lost": [round(1 - kept / whole, 4) for whole, kept in lost],
         "arms": endpoints.compared(runs, against, form.base),

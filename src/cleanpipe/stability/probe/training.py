@@ -1,6 +1,7 @@
 """A plain training loop that logs what goes wrong first: a line a step, as log readers know it."""
 
 import math
+import os
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,8 +53,30 @@ class Optimizer:
 
 def deterministic() -> None:
     """One thread and no algorithm that draws lots: the same seeds then give the same bytes."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or cuBLAS draws lots, too
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What trains: a GPU where there is one, in bfloat16 if it can, or else the processor."""
+
+    device: str
+    is_bf16: bool
+
+    @classmethod
+    def here(cls) -> Self:
+        """The one that runs this."""
+        has_gpu = torch.cuda.is_available()
+        return cls("cuda" if has_gpu else "cpu", has_gpu and torch.cuda.is_bf16_supported())
+
+    def __str__(self) -> str:
+        return f"{self.device}, {'bfloat16' if self.is_bf16 else 'float32'}"
+
+    def precision(self) -> torch.autocast:
+        """Products of matrices in bfloat16, where that is on; weights and sums stay float32."""
+        return torch.autocast(self.device, torch.bfloat16, enabled=self.is_bf16)
 
 
 @dataclass
@@ -66,11 +89,13 @@ class Trainer:
     """Where a line of JSON is added a step."""
     step: int = 0
     tokens: int = 0
+    machine: Machine = field(default_factory=Machine.here)
     adam: torch.optim.AdamW = field(init=False)
     zclip: ZClip | None = field(init=False)
     skip: SkipStep | None = field(init=False)
 
     def __post_init__(self) -> None:
+        self.model.to(self.machine.device)
         self.zclip = None if self.options.zclip is None else ZClip(self.options.zclip)
         self.skip = None if self.options.skip is None else SkipStep(self.options.skip)
         decayed: list[torch.Tensor] = []
@@ -108,8 +133,10 @@ class Trainer:
         rate = self.options.rate(self.step)
         for group in self.adam.param_groups:
             group["lr"] = rate
-        losses = self.model.losses(torch.from_numpy(batch))
-        loss = losses.mean() if counted is None else losses[torch.from_numpy(counted)].mean()
+        with self.machine.precision():
+            losses = self.model.losses(torch.from_numpy(batch))
+        chosen = ... if counted is None else torch.from_numpy(counted)
+        loss = losses[chosen].mean()
         self.adam.zero_grad(set_to_none=True)
         loss.backward()
         weights = list(self.model.parameters())
@@ -150,9 +177,9 @@ class Trainer:
 
     def losses(self, sequences: Ids) -> npt.NDArray[np.float64]:
         """(n, length): the loss of each token but a sequence's first."""
-        with torch.no_grad():
+        with torch.no_grad(), self.machine.precision():
             found = self.model.losses(torch.from_numpy(sequences))
-        return np.asarray(found.numpy(), np.float64)
+        return np.asarray(found.cpu().numpy(), np.float64)
 
     def state(self) -> dict[str, Any]:
         """All that the next step depends on; torch.save writes it."""

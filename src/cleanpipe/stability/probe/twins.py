@@ -24,7 +24,7 @@ from cleanpipe.stability.probe import excerpts, packing, proxies
 from cleanpipe.stability.probe.exact import SPREAD, compared
 from cleanpipe.stability.probe.faults import FAULTS, Ground
 from cleanpipe.stability.probe.model import Shape
-from cleanpipe.stability.probe.training import Line, Trainer, deterministic
+from cleanpipe.stability.probe.training import Line, Machine, Trainer, deterministic
 
 Ids = npt.NDArray[np.int64]
 Tell = Callable[[str, int, int], None]
@@ -147,6 +147,7 @@ def probe(raw: str, clean: str, folder: Path, form: Form, tell: Tell) -> dict[st
         "raw": raw,
         "clean": clean,
         "parameters": form.plan.shape.parameters,
+        "machine": str(Machine.here()),
         "clean_tokens": len(data.stream.ids),
         "removed_tokens": int(data.removed.size),
         "copy_ratios": [round(ratio, 3) for ratio in copies],

@@ -7,10 +7,12 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 from conftest import digests
 from test_power import clean, recipe  # noqa: F401 - a fixture
 
+from cleanpipe import scratch
 from cleanpipe.errors import OutputError
 from cleanpipe.store import current_manifest
 from cleanpipe.verify import faults_of
@@ -60,6 +62,17 @@ def test_a_full_disk_is_said_at_any_size_and_more_room_goes_on(recipe, small_dis
         assert faults_of(output) == []
         leave(folder)
     assert 3 <= refused < 10
+
+
+def test_room_for_what_is_mapped_is_taken_first(small_disk):
+    """A full disk is said before anything is written to the map, which would end the process."""
+    folder, size = small_disk
+    size(64)
+    with pytest.raises(OutputError, match="free some space and run again"):
+        scratch.new(folder / "large", np.uint64, 10_000)
+    assert list(folder.iterdir()) == []
+    scratch.new(folder / "small", np.uint64, 1_000)[:] = 7
+    assert scratch.new(folder / "small", np.uint64, 1_000).sum() == 0
 
 
 def test_a_disk_that_may_not_be_written_is_said(recipe, small_disk):  # noqa: F811

@@ -29,6 +29,21 @@ def save(path: Path, array: npt.NDArray[Any]) -> None:
     _write(path, fill)
 
 
+def new(path: Path, dtype: type, numbers: int) -> npt.NDArray[Any]:
+    """An array of a new file, mapped to be written to.
+
+    Its room is taken first: a disk that is full later ends the process which writes to it (SIGBUS).
+    """
+    try:
+        with path.open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, numbers * np.dtype(dtype).itemsize)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+        raise store.cannot_write(path, error) from error
+    return np.memmap(path, dtype, "r+", shape=(numbers,))
+
+
 def load(path: Path) -> npt.NDArray[Any]:
     """An array of a file, read where it is touched."""
     array: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)

@@ -101,7 +101,7 @@ def load(
         hashes = np.empty(ends[-1], np.uint64)
     else:
         path = folder / "scratch" / f"sets-{number}.bin"
-        hashes = np.memmap(path, np.uint64, "w+", shape=(int(ends[-1]),))
+        hashes = scratch.new(path, np.uint64, int(ends[-1]))
     filled = 0
     for path, offsets, own in pieces:
         filled = jaccard.copy_sets(offsets, scratch.load(path), own, hashes, filled)

@@ -9,9 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from cleanpipe.cli.cli import app
 from cleanpipe.errors import CleanpipeError
+from cleanpipe.stability.spikes.events import SCHEMA
+from cleanpipe.stability.spikes.spikes_shown import _events, _fitting
 
 BAD = "<script>alert(1)</script>.csv"
 
@@ -73,6 +76,28 @@ def test_a_terminal_shows_them_too(log, capsys):
     assert "share a data order" in shown.replace("\n", " ").replace("  ", " ")
 
 
+def test_every_number_is_whole_in_eighty_columns(capsys):
+    """Ten million steps, a norm of seven digits and a small loss are neither cut nor wrapped."""
+    event = {
+        **dict.fromkeys(SCHEMA),
+        "step": 10_000_000,
+        "class": "content outlier",
+        "channel": "grad_norm",
+        "size": 12345.6,
+        "next": -123.4,
+        "loss": 0.00012346,
+        "grad_norm": 1234567.8,
+    }
+    narrow = Console(width=80)
+    narrow.print(_fitting(_events([event, {**event, "back_after": 1000}]), narrow))
+    shown = capsys.readouterr().out
+    assert "…" not in shown
+    assert [len(line.split()) for line in shown.splitlines()] == [8, 1, 10, 9]
+    assert all(
+        word in shown for word in ("10,000,000", "0.0001235", "1.235e+06", "1.2e+04", "not yet")
+    )
+
+
 def test_the_page_marks_them_and_loads_nothing(log, tmp_path):
     """A mark an event, markup of names escaped, no script, no address."""
     page = tmp_path / "spikes.html"
@@ -120,6 +145,7 @@ def test_the_page_of_the_documentation_says_what_happens(tmp_path, monkeypatch, 
     command, wanted = re.findall(r"```console\n\$ cleanpipe (.*?)\n(.*?)```", page, re.DOTALL)[0]
     capsys.readouterr()
     assert call(*command.split()[2:]) == 0
-    assert doctest.OutputChecker().check_output(wanted, capsys.readouterr().out, doctest.ELLIPSIS)
+    shown = capsys.readouterr().out
+    assert doctest.OutputChecker().check_output(wanted, shown, doctest.NORMALIZE_WHITESPACE)
     exec(second, {})  # noqa: S102
     assert capsys.readouterr().out == page.partition("```text\n")[2].partition("```")[0]

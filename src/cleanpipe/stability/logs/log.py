@@ -30,6 +30,11 @@ EXACT = 12
 """Digits after the point from which a number was printed in full."""
 
 
+FEW = 50
+"""Rows under which a log tells nothing of a trend."""
+VALUED = pl.any_horizontal(pl.col(CHANNELS).is_not_null())
+
+
 class Note(NamedTuple):
     """Something that the log hides, or that is wrong with it."""
 
@@ -78,9 +83,10 @@ def logs(raw: pl.DataFrame, name: str, form: str, notes: tuple[Note, ...] = ()) 
     else:
         runs = [(name, raw)]
     parts = [(run, part) for run, rows in runs for part in _runs(_typed(rows))]
-    parts = [(run, part) for run, part in parts if part.height]
+    parts = [(run, part) for run, part in parts if part.select(VALUED).to_series().any()]
     if not parts:
-        raise InputError(f"{name}: no row has a step and a loss or gradient norm")
+        lost = "".join(f": {note.text}" for note in notes if note.kind == "left_out")
+        raise InputError(f"{name}: no row has a step and a loss or gradient norm{lost}")
     if len(parts) == 1:
         return [_log(parts[0][1], name, form, notes)]
     told = Note("several_runs", f"{len(parts)} runs in one file, read as a log each")
@@ -93,22 +99,26 @@ def logs(raw: pl.DataFrame, name: str, form: str, notes: tuple[Note, ...] = ()) 
 
 
 def _typed(raw: pl.DataFrame) -> pl.DataFrame:
-    """The known columns, rows that have a step and a value; rows of one step become one."""
+    """The known columns, rows that have a step and a value; rows of one step become one.
+
+    Rows that are `odd`, which have a step and lost their value, stay: they are no missing steps.
+    """
     columns = [
         (pl.col(name) if name in raw.columns else pl.lit(None)).cast(kind, strict=False).alias(name)
         for name, kind in SCHEMA.items()
     ]
-    rows = raw.lazy().select(columns).filter(pl.col("step").is_not_null()).collect()
+    odd = pl.col("odd") if "odd" in raw.columns else pl.lit(value=False).alias("odd")
+    rows = raw.lazy().select(*columns, odd).filter(pl.col("step").is_not_null()).collect()
     if (rows["step"].diff() == 0).any():
         names = [name for name in SCHEMA if name != "step"]
         rows = (
             rows.lazy()
             .group_by(pl.col("step").rle_id().alias("place"), maintain_order=True)
-            .agg(pl.col("step").first(), pl.col(names).drop_nulls().first())
+            .agg(pl.col("step").first(), pl.col(names).drop_nulls().first(), pl.col("odd").any())
             .drop("place")
             .collect()
         )
-    return rows.filter(pl.any_horizontal(pl.col(CHANNELS).is_not_null()))
+    return rows.filter(VALUED | pl.col("odd")).drop("odd")
 
 
 def _runs(rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
@@ -144,6 +154,11 @@ def _log(rows: pl.DataFrame, name: str, form: str, notes: tuple[Note, ...]) -> L
             )
     interval = _interval(rows["step"].to_numpy())
     found.extend(_gaps(rows["step"].to_numpy(), interval))
+    rows = rows.filter(VALUED)
+    if rows.height < FEW:
+        found.append(
+            Note("few_rows", f"{rows.height} row(s): under {FEW} no trend is told, nor an event")
+        )
     found.extend(_values(rows))
     resolution = {channel: resolution_of(rows[channel]) for channel in CHANNELS}
     empty = [one for one in SCHEMA if rows[one].null_count() == rows.height]
@@ -177,7 +192,7 @@ def _values(rows: pl.DataFrame) -> Iterator[Note]:
         odd = int((~known.is_finite()).sum())
         if odd:
             yield Note("not_finite", f"{channel}: {odd:,} values are NaN or infinite")
-        if len(known) > 1 and known.null_count() == 0 and known.n_unique() == 1:
+        elif len(known) > 1 and known.n_unique() == 1:
             yield Note("constant", f"{channel}: the same value in every row")
 
 

@@ -28,16 +28,18 @@ NAMES = {
 """By column, what it is called in lower case, `_` for spaces and hyphens, without `train/`; the
 first that a table has is taken."""
 ANY_RATE = re.compile(r"lr_.*")
+LISTED = 20
+"""Columns that a message names."""
 
 
 def meant(name: str) -> str:
     """A column's name as it stands in the lists above.
 
-    >>> meant("train/Grad-Norm"), meant("lm loss")
-    ('grad_norm', 'lm_loss')
+    >>> meant("train/Grad-Norm"), meant("train.loss"), meant("lm loss")
+    ('grad_norm', 'loss', 'lm_loss')
     """
     plain = re.sub(r"[ -]", "_", name.strip().lower())
-    return re.sub(r"^(?:train|trainer|training)/", "", plain)
+    return re.sub(r"^(?:train|trainer|training)[/.]", "", plain)
 
 
 def chosen(columns: Iterable[str], named: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -50,6 +52,8 @@ def chosen(columns: Iterable[str], named: Mapping[str, str] | None = None) -> di
     by_meaning: dict[str, str] = {}
     for name in given:
         by_meaning.setdefault(meant(name), name)
+    for name in given:  # objects within objects: loss.train is loss/train
+        by_meaning.setdefault(meant(name).replace(".", "/"), name)
     found = {
         ours: next(by_meaning[name] for name in names if name in by_meaning)
         for ours, names in NAMES.items()
@@ -65,3 +69,20 @@ def chosen(columns: Iterable[str], named: Mapping[str, str] | None = None) -> di
             raise RecipeError(f"the log has no column {theirs}{did_you_mean(theirs, given)}")
         found[ours] = theirs
     return found
+
+
+def listed(columns: Iterable[str], found: Mapping[str, str]) -> str:
+    """What a table lacks of what is needed, what it has, and how to name it.
+
+    >>> listed(["n", "loss"], {"loss": "loss"})
+    'without a step; columns: n, loss; name them: --column step=... --column loss=...'
+    """
+    names = list(columns)
+    more = f" and {len(names) - LISTED:,} more" if len(names) > LISTED else ""
+    lacking = [] if "step" in found else ["a step"]
+    if not {"loss", "grad_norm"} & set(found):
+        lacking.append("a loss or gradient norm")
+    return (
+        f"without {' and '.join(lacking)}; columns: {', '.join(names[:LISTED])}{more}; name them: "
+        "--column step=... --column loss=..."
+    )

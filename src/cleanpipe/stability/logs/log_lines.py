@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from cleanpipe.stability.logs.log import SCHEMA, Note
+from cleanpipe.stability.logs.log import SCHEMA, VALUED, Note
+from cleanpipe.stability.logs.log_numbers import Numbers
 
 NUMBER = r"([-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|[nN][aA][nN]|[iI][nN][fF](?:inity)?))"
 ROUNDED = r"([-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?[KMGTP]?|[nN][aA][nN]|[iI][nN][fF](?:inity)?))"
@@ -168,17 +169,34 @@ def as_lines(text: str) -> pl.Series:
     return pl.Series([text.replace("\r", "\n")]).str.split("\n").explode()
 
 
-def rows(blocks: Iterator[str], form: Lines) -> pl.DataFrame:
-    """Rows as the file has them, of blocks of whole lines."""
+def rows(blocks: Iterator[str], form: Lines) -> tuple[pl.DataFrame, list[Note]]:
+    """Rows as the file has them, of blocks of whole lines, and what of them is lost."""
+    account = Numbers()
     found = []
     last: int | None = None
+    first = 1
     for block in blocks:
         lines = as_lines(block)
-        found.append(_rows(lines, form, last))
+        table = _rows(lines, form, last)
         if form.below:
             named = lines.filter(lines.str.contains(form.step)).tail(1)
-            last = int(named.str.extract(form.step)[0]) if len(named) else last
-    return pl.concat(found).rechunk() if found else pl.DataFrame(schema=SCHEMA)
+            if len(named):
+                last = named.str.extract(form.step).cast(pl.Int64, strict=False)[0]
+        else:
+            _count(table, lines, form, first, account)
+        found.append(table)
+        first += len(lines) - 1
+    whole = pl.concat(found).rechunk() if found else pl.DataFrame(schema=SCHEMA)
+    return whole, account.notes()
+
+
+def _count(table: pl.DataFrame, lines: pl.Series, form: Lines, first: int, to: Numbers) -> None:
+    """Lines of a step of which no number is read."""
+    read = pl.col("step").is_not_null() & VALUED
+    lost = table.select(~read).to_series()
+    if lost.any():
+        place = int(lines.str.contains(form.step).arg_true()[int(lost.arg_true()[0])])
+        to.lines(int(lost.sum()), first + place, str(lines[place]))
 
 
 def _rows(lines: pl.Series, form: Lines, last: int | None = None) -> pl.DataFrame:

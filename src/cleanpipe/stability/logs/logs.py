@@ -4,7 +4,6 @@ Text goes through in blocks, so that memory is that of the numbers.
 """
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,10 +13,10 @@ import polars as pl
 
 from cleanpipe.errors import InputError
 from cleanpipe.input.bytestream import BrokenStreamError, ByteStream, compression_of
-from cleanpipe.stability.logs import log_lines, log_tensorboard
+from cleanpipe.stability.logs import log_json, log_lines, log_tensorboard
 from cleanpipe.stability.logs.log import Log, Note, logs
-from cleanpipe.stability.logs.log_columns import chosen
-from cleanpipe.stability.logs.log_lines import NUMBER, Lines
+from cleanpipe.stability.logs.log_columns import chosen, listed
+from cleanpipe.stability.logs.log_numbers import Numbers
 
 BLOCK = 16 << 20
 LARGEST = 512 << 20
@@ -27,6 +26,8 @@ CUT_OFF = Note(
     "the file ends in the middle of a line or record, which is left out: a copy, or a run, that "
     "was stopped",
 )
+HEADER = 1
+"""Lines of a table above its rows."""
 AVERAGED = {"huggingface", "megatron"}
 """Forms whose loss is a mean over the rows' interval, while the norm is that of one step."""
 EXPECTED = (
@@ -54,11 +55,12 @@ def read(path: Path | str, columns: Mapping[str, str] | None = None) -> list[Log
         head = _take(stream, BLOCK)
         if log_tensorboard.is_event_file(head[:12]):
             raw, cut = log_tensorboard.rows(_whole(path, head, stream))
-            form = "tensorboard"
+            form, notes = "tensorboard", [CUT_OFF] if cut else []
         else:
-            raw, form, cut = _text(path, head, stream, columns)
-    notes = (CUT_OFF,) if cut or stream.is_broken else ()
-    return [_told(log) for log in logs(raw, path.name, form, notes)]
+            raw, form, notes = _text(path, head, stream, columns)
+    if stream.is_broken and CUT_OFF not in notes:
+        notes.append(CUT_OFF)
+    return [_told(log) for log in logs(raw, path.name, form, tuple(notes))]
 
 
 def _folder(path: Path) -> list[Log]:
@@ -79,22 +81,27 @@ def _folder(path: Path) -> list[Log]:
 
 def _text(
     path: Path, head: bytes, stream: ByteStream, columns: Mapping[str, str] | None
-) -> tuple[pl.DataFrame, str, bool]:
-    """Rows, their form, and whether the last line is cut off."""
+) -> tuple[pl.DataFrame, str, list[Note]]:
+    """Rows, their form, and what was lost of them."""
     start = head.decode(errors="replace").lstrip("\ufeff \r\n\t")
     if not start:
         raise InputError(f"{path}: the file is empty; {EXPECTED}")
     if not columns and '"log_history"' in head.decode(errors="replace"):
-        return _huggingface(path, _whole(path, head, stream)), "huggingface", False
-    form = _json_lines(start, columns) if start[0] == "{" else None
-    if form is None and not columns:
+        raw, notes = _huggingface(path, _whole(path, head, stream))
+        return raw, "huggingface", notes
+    blocks = _Blocks(head, stream)
+    keys = log_json.keys(start[: 1 << 20], str(path), columns) if start[0] == "{" else None
+    if keys is not None:
+        raw, notes = log_json.rows(iter(blocks), keys)
+        return raw, keys.name, [*notes, *([CUT_OFF] if blocks.cut else [])]
+    form = None
+    if not columns:
         form = log_lines.recognized(start[: 1 << 20])
         form = form or log_lines.recognized(start)
     if form is None:
         return _csv(path, _whole(path, head, stream), columns)
-    blocks = _Blocks(head, stream)
-    rows = log_lines.rows(iter(blocks), form)
-    return rows, form.name, blocks.cut
+    raw, notes = log_lines.rows(iter(blocks), form)
+    return raw, form.name, [*notes, *([CUT_OFF] if blocks.cut else [])]
 
 
 class _Blocks:
@@ -134,70 +141,42 @@ def _whole(path: Path, head: bytes, stream: ByteStream) -> bytes:
     return data
 
 
-def _huggingface(path: Path, data: bytes) -> pl.DataFrame:
+def _huggingface(path: Path, data: bytes) -> tuple[pl.DataFrame, list[Note]]:
     """The history of a trainer_state.json, which may hold NaN (that is no JSON)."""
     try:
         history = json.loads(data)["log_history"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(
             f"{path}: a trainer_state.json that cannot be read ({error}): cut off? each checkpoint "
             "folder has a copy"
         ) from error
     rows = [row for row in history if isinstance(row, dict)]
     names = chosen(dict.fromkeys(key for row in rows for key in row))
-    return pl.DataFrame(
-        {ours: [_number(row.get(theirs)) for row in rows] for ours, theirs in names.items()},
-        schema_overrides={"step": pl.Float64},
-        strict=False,
+    if "step" not in names:
+        raise InputError(f"{path}: a trainer_state.json whose log_history has no step")
+    account = Numbers("row")
+    text = pl.DataFrame(
+        {ours: [_text_of(row.get(theirs)) for row in rows] for ours, theirs in names.items()},
+        schema=dict.fromkeys(names, pl.String),
     )
+    return account.of(text, 1), account.notes()
 
 
-def _number(value: Any) -> float | None:
-    try:
-        return None if value is None or isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
-        return None
-
-
-def _json_lines(start: str, columns: Mapping[str, str] | None) -> Lines | None:
-    """A form for lines of JSON that have such keys as these; None where it is no such file."""
-    keys: dict[str, None] = {}
-    for line in start[: 1 << 20].splitlines()[:1000]:
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(row, dict):
-            keys |= dict.fromkeys(row)
-    if not keys:
-        return None
-    names = chosen(keys, columns)
-    if "step" not in names or not {"loss", "grad_norm"} & set(names):
-        raise InputError(
-            f"JSON lines without a step and a loss or gradient norm: {', '.join(keys)}; name them: "
-            "--column step=... --column loss=..."
-        )
-    patterns = {ours: rf'"{re.escape(theirs)}"\s*:\s*"?{NUMBER}' for ours, theirs in names.items()}
-    step = patterns.pop("step")
-    name = "jsonl"
-    if "_step" in keys:
-        name = "wandb"
-    elif {"update_norm", "second_moment"} <= set(keys):
-        name = "probe"
-    return Lines(name, step, patterns)
+def _text_of(value: Any) -> str | None:
+    return None if value is None else str(value)
 
 
 def _csv(
     path: Path, data: bytes, columns: Mapping[str, str] | None
-) -> tuple[pl.DataFrame, str, bool]:
+) -> tuple[pl.DataFrame, str, list[Note]]:
     """A table with a header. W&B's export has a column a run: `name - metric`."""
-    cut = not data.endswith((b"\n", b"\r"))
+    notes = [] if data.endswith((b"\n", b"\r")) else [CUT_OFF]
     end = max(data.rfind(b"\n"), data.rfind(b"\r")) + 1
     first = data[: data.find(b"\n")] if b"\n" in data else data
     separator = max(",;\t", key=first.decode(errors="replace").count)
     try:
         table = pl.read_csv(
-            data[:end] if cut else data,
+            data[:end] if notes else data,
             separator=separator,
             infer_schema=False,
             truncate_ragged_lines=True,
@@ -205,24 +184,38 @@ def _csv(
         )
     except pl.exceptions.PolarsError as error:
         raise InputError(f"{path}: no log is recognized in it; {EXPECTED}") from error
-    exported = _exported(table)
+    account = Numbers()
+    exported = _exported(table, account)
     if exported is not None:
-        return exported, "wandb", cut
+        return exported, "wandb", [*account.notes(), *notes]
     names = chosen(table.columns, columns)
     if "step" not in names or not {"loss", "grad_norm"} & set(names):
-        raise InputError(
-            f"{path}: no log is recognized in it; {EXPECTED}. A table's columns can be named: "
-            "--column step=... --column loss=..."
-        )
+        if _is_table(table):
+            raise InputError(f"{path}: a table {listed(table.columns, names)}")
+        raise InputError(f"{path}: no log is recognized in it; {EXPECTED}")
     form = "csv"
     if "_step" in table.columns:
         form = "wandb"
     elif "epoch" in table.columns and names["step"] == "step":
         form = "lightning"
-    return table.select(pl.col(names[ours]).alias(ours) for ours in names), form, cut
+    twice = [name for name in names.values() if f"{name}_duplicated_0" in table.columns]
+    notes += [
+        Note("same_name", f"more than one column is named {name}: the first is read")
+        for name in twice
+    ]
+    text = table.select(pl.col(names[ours]).alias(ours) for ours in names)
+    return account.of(text, HEADER + 1), form, [*account.notes(), *notes]
 
 
-def _exported(table: pl.DataFrame) -> pl.DataFrame | None:
+def _is_table(table: pl.DataFrame) -> bool:
+    """Whether some column is mostly numbers: prose can be read as a table, too."""
+    if not table.height or not "".join(table.columns).isprintable():
+        return False
+    sample = table.head(1000).cast(pl.Float64, strict=False)
+    return any(2 * column.null_count() <= len(column) for column in sample.iter_columns())
+
+
+def _exported(table: pl.DataFrame, account: Numbers) -> pl.DataFrame | None:
     """W&B's table of charts as rows with a run; None where it is none."""
     step = table.columns[0]
     runs: dict[str, dict[str, str]] = {}
@@ -235,11 +228,8 @@ def _exported(table: pl.DataFrame) -> pl.DataFrame | None:
         names = chosen([*metrics, step])
         if "step" in names and len(names) > 1:
             ours = {n: metrics.get(theirs, theirs) for n, theirs in names.items()}
-            parts.append(
-                table.select(
-                    pl.lit(run).alias("run"), *(pl.col(c).alias(n) for n, c in ours.items())
-                )
-            )
+            text = table.select(pl.col(column).alias(name) for name, column in ours.items())
+            parts.append(account.of(text, HEADER + 1).with_columns(run=pl.lit(run)))
     return pl.concat(parts, how="diagonal") if parts else None
 
 

@@ -12,7 +12,7 @@ from cleanpipe.errors import OutputError
 from cleanpipe.stability.logs.log import Log
 from cleanpipe.stability.spikes.curves import curves
 from cleanpipe.stability.spikes.events import Found
-from cleanpipe.stability.spikes.spikes_shown import counted, sentences, verdicts
+from cleanpipe.stability.spikes.spikes_shown import counted, digits, sentences, spreads, verdicts
 
 HERE = Path(__file__).parent
 MOST = 500
@@ -27,7 +27,7 @@ def page(result: dict[str, Any], seen: Sequence[tuple[Log, Found]]) -> str:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
     )
-    environment.filters["number"] = _number
+    environment.filters |= {"spreads": spreads, "digits": digits}
     style = (HERE / "spikes.css").read_text(encoding="utf-8")
     digest = hashlib.sha256(style.encode()).digest()
     logs = [_log(log, read, found) for log, (read, found) in zip(result["logs"], seen, strict=True)]
@@ -58,7 +58,3 @@ def _log(log: dict[str, Any], read: Log, found: Found) -> dict[str, Any]:
         "verdicts": verdicts(log),
         "counted": counted(log),
     }
-
-
-def _number(value: float | None, form: str) -> str:
-    return "" if value is None else format(value, form)

@@ -1,13 +1,16 @@
 """Events of logs as tables for a terminal."""
 
-from typing import Any
+from typing import Any, Literal
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 MOST = 20
 """Events of a log that a terminal shows, the largest ones."""
+WIDE = 200
+"""Columns that every table of events has room in."""
 
 
 def show_spikes(console: Console, result: dict[str, Any]) -> None:
@@ -31,13 +34,13 @@ def _show_log(console: Console, log: dict[str, Any]) -> None:
     for line in verdicts(log):
         console.print(f"  {line}", markup=False)
     if log["events"]:
-        console.print(_events(log["events"]))
+        console.print(_fitting(_events(log["events"]), console))
     console.print(_scores(log), markup=False)
 
 
 def verdicts(log: dict[str, Any]) -> list[str]:
     """Counts of events, what part of them may be chance, and replays, in sentences."""
-    counts = [f"{count:,} {kind}" for kind, count in log["classes"].items() if count]
+    counts = [_counted(count, kind) for kind, count in log["classes"].items() if count]
     found = [", ".join(counts) or "no events"]
     for channel, alarm in log["alarms"].items():
         if alarm["events"]:
@@ -59,31 +62,53 @@ def verdicts(log: dict[str, Any]) -> list[str]:
     return found
 
 
+def _counted(count: int, kind: str) -> str:
+    plural = f"{kind[:-1]}ies" if kind.endswith("y") else f"{kind}s"
+    return f"{count:,} {kind if count == 1 else plural}"
+
+
 def _events(events: list[dict[str, Any]]) -> Table:
-    """The largest events, in their order."""
+    """The largest events, in their order; 80 columns hold ten million steps."""
     largest = sorted(events, key=lambda event: -(event["size"] or 0))[:MOST]
-    table = Table()
-    for name in ("step", "class", "channel", "size", "after", "back after", "loss", "norm"):
-        words = name in {"class", "channel"}
-        table.add_column(name, justify="left" if words else "right", no_wrap=words)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    for name in ("step", "class", "channel", "size", "after", "back", "loss", "norm"):
+        justify: Literal["left", "right"] = "left" if name in {"class", "channel"} else "right"
+        table.add_column(name, justify=justify, no_wrap=True, overflow="fold")
     for event in sorted(largest, key=lambda event: event["step"]):
         table.add_row(
             f"{event['step']:,}",
             Text(event["class"]),
             event["channel"],
-            _number(event["size"], ".1f"),
-            _number(event["next"], ".1f"),
+            spreads(event["size"]),
+            spreads(event["next"]),
             "not yet" if event["back_after"] is None else f"{event['back_after']:,}",
-            _number(event["loss"], ".4g"),
-            _number(event["grad_norm"], ".4g"),
+            digits(event["loss"]),
+            digits(event["grad_norm"]),
         )
     if len(events) > MOST:
         table.caption = f"the {MOST} largest of {len(events):,}; --json has all"
     return table
 
 
-def _number(value: float | None, form: str) -> str:
-    return "" if value is None else format(value, form)
+def _fitting(table: Table, console: Console) -> Table:
+    """The table with less between its columns where the terminal is too narrow for it."""
+    if console.measure(table, options=console.options.update(width=WIDE)).maximum > console.width:
+        table.padding = 0
+    return table
+
+
+def spreads(value: float | None) -> str:
+    """How far out, in a few characters; nothing for none.
+
+    >>> spreads(25.64), spreads(123456.0), spreads(None)
+    ('25.6', '1.2e+05', '')
+    """
+    return "" if value is None else format(value, ".1f" if abs(value) < 10_000 else ".2g")
+
+
+def digits(value: float | None) -> str:
+    """A value to four digits; nothing for none."""
+    return "" if value is None else format(value, ".4g")
 
 
 def _scores(log: dict[str, Any]) -> str:
@@ -116,7 +141,8 @@ def sentences(compared: dict[str, Any]) -> list[str]:
     for pair in compared["pairs"]:
         one, other = pair["logs"]
         if pair["correlation"] is None:
-            found.append(f"{one} and {other}: only {pair['steps']:,} steps in common")
+            few = f"only {pair['steps']:,} steps" if pair["steps"] else "no step"
+            found.append(f"{one} and {other}: {few} in common")
             continue
         same = "share a data order" if pair["same_order"] else "have different data orders"
         found.append(

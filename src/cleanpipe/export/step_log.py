@@ -2,7 +2,7 @@
 
 What `cleanpipe.training.callback` writes, or a table of one's own with the columns step, start,
 length and, for several token files, file: .csv, .jsonl or .parquet. Lines go through in blocks, so
-that memory is that of the numbers: 16 bytes a step and 28 a sequence.
+that memory is that of the numbers: 24 bytes a step, and 40 a sequence (12 of them for a moment).
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import orjson
 import polars as pl
+import pyarrow as pa
+import pyarrow.json
 
 from cleanpipe.errors import InputError
 from cleanpipe.export import mappers
@@ -22,7 +25,9 @@ HEX = 16
 BLOCK = 16 << 20
 PLACES = {"spans": 3, "documents": 2}
 """What a line may name, and of how many numbers each of it is."""
-LINE = {"step": pl.Int64, "digest": pl.String} | dict.fromkeys(PLACES, pl.List(pl.List(pl.Int64)))
+LISTS = dict.fromkeys(PLACES, pa.list_(pa.list_(pa.int64())))
+LINE = pa.schema({"step": pa.int64(), "digest": pa.string(), **LISTS})
+Numbers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -47,45 +52,54 @@ def read(export: Export, paths: Sequence[Path]) -> Steps:
     """
     notes: list[str] = []
     logs = [_log(path, notes) for path in paths]
-    steps = logs[0].lines["step"]
+    steps = logs[0].steps
     total = np.zeros(len(steps), np.uint64)
     for path, log in zip(paths, logs, strict=True):
-        if not log.lines["step"].equals(steps):
-            step = min(set(log.lines["step"]) ^ set(steps))
+        if not np.array_equal(log.steps, steps):
+            step = np.setxor1d(log.steps, steps)[0]
             raise InputError(
                 f"{path} and {paths[0]} do not know the same steps: step {step} is in one only; "
                 "name the logs of all ranks of one run"
             )
-        total += log.lines["digest"].to_numpy()
+        total += log.digests
     tables = [log.spans(export) for log in logs]
     named = [table for table in tables if table is not None]
     if 0 < len(named) < len(logs):
         raise InputError(f"only {len(named)} of {len(logs)} step logs name places")
-    places = pl.concat(named).sort("step", maintain_order=True) if named else None
+    places = pl.concat(named) if named else None
+    if places is not None and len(named) > 1:
+        places = places.sort("step", maintain_order=True)
     return Steps(places, pl.DataFrame({"step": steps, "digest": total}), notes)
 
 
 @dataclass(frozen=True)
 class _Log:
-    """A step log: lines that count, by step, and of all lines the places that they name."""
+    """A step log: the lines that count, ascending by step, and of all lines what they name."""
 
-    lines: pl.DataFrame
-    flat: dict[str, pl.DataFrame]
+    steps: Numbers
+    digests: npt.NDArray[np.uint64]
+    counted: Numbers | None
+    """Which lines these are; None where it is all."""
+    counts: dict[str, Numbers]
+    """Of each line, how many places it names; -1 where it names none."""
+    numbers: dict[str, list[list[Numbers]]]
+    """Of each place, block by block, its numbers: a column each."""
 
     def spans(self, export: Export) -> pl.DataFrame | None:
-        """Ascending by step; None where no line names places."""
-        for name, table in self.flat.items():
-            count = int(self.lines[name].sum())
-            if 0 < count < self.lines.height:
-                raise InputError(
-                    f"only {count} of {self.lines.height} lines of the step log name {name}"
-                )
+        """Ascending by step, once; None where no line names places."""
+        for name, every in self.counts.items():
+            counts = every if self.counted is None else every[self.counted]
+            count = int((counts >= 0).sum())
+            if 0 < count < len(counts):
+                raise InputError(f"only {count} of {len(counts)} lines of the step log name {name}")
             if count:
-                own = table.join(self.lines.select("line"), on="line", how="semi")
-                own = own.sort("step", "line", maintain_order=True)
-                step, *numbers = (own[column].to_numpy() for column in own.columns[1:])
+                columns = [np.concatenate(own) for own in zip(*self.numbers.pop(name), strict=True)]
+                if self.counted is not None:
+                    first = (np.cumsum(np.maximum(every, 0)) - np.maximum(every, 0))[self.counted]
+                    ramp = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+                    columns = [own[np.repeat(first, counts) + ramp] for own in columns]
                 whole = mappers.whole if name == "documents" else _placed
-                return whole(export, step, *numbers)
+                return whole(export, np.repeat(self.steps, counts), *columns)
         return None
 
 
@@ -95,21 +109,30 @@ def _placed(_: Export, step: Any, file: Any, start: Any, length: Any) -> pl.Data
 
 def _log(path: Path, notes: list[str]) -> _Log:
     lines: list[pl.DataFrame] = []
-    flat: dict[str, list[pl.DataFrame]] = {name: [] for name in PLACES}
+    counts: dict[str, list[Numbers]] = {name: [] for name in PLACES}
+    numbers: dict[str, list[list[Numbers]]] = {name: [] for name in PLACES}
     for first, block in _blocks(path, notes):
         table = _typed(path, first, block)
-        named = [pl.col(name).is_not_null() for name in PLACES]
-        lines.append(table.select("step", "digest", "line", *named))
+        lines.append(table.select("step", "digest"))
         for name, width in PLACES.items():
-            flat[name].append(_flat(path, table, name, width))
+            counted, columns = _flat(path, table[name], width)
+            counts[name].append(counted)
+            numbers[name].append(columns)
     if not lines:
         raise InputError(f"{path} is empty: expected the lines of a step log")
-    whole = pl.concat(lines)
-    last = whole.unique("step", keep="last", maintain_order=True).sort("step")
-    if last.height < whole.height:
-        again = whole.height - last.height
+    steps, digests = (
+        pl.concat([one[name] for one in lines]).to_numpy() for name in ("step", "digest")
+    )
+    each = {name: np.concatenate(some) for name, some in counts.items()}
+    if (np.diff(steps) > 0).all():
+        return _Log(steps, digests, None, each, numbers)
+    # the last line of each step, which is the first when read backwards
+    known, back = np.unique(steps[::-1], return_index=True)
+    last = len(steps) - 1 - back
+    if len(last) < len(steps):
+        again = len(steps) - len(last)
         notes.append(f"{path} has {again} steps twice: the later line counts")
-    return _Log(last, {name: pl.concat(tables) for name, tables in flat.items()})
+    return _Log(known, digests[last], last, each, numbers)
 
 
 def _blocks(path: Path, notes: list[str]) -> Iterator[tuple[int, bytes]]:
@@ -128,13 +151,19 @@ def _blocks(path: Path, notes: list[str]) -> Iterator[tuple[int, bytes]]:
 
 
 def _typed(path: Path, first: int, block: bytes) -> pl.DataFrame:
-    """A row a line, with its number; digests as numbers."""
+    """A row a line; digests as numbers."""
     try:
-        table = pl.read_ndjson(block, schema=LINE)
+        found = pa.json.read_json(
+            pa.BufferReader(block),
+            read_options=pa.json.ReadOptions(use_threads=False, block_size=len(block) + 1),
+            parse_options=pa.json.ParseOptions(
+                explicit_schema=LINE, unexpected_field_behavior="ignore"
+            ),
+        )
         digest = pl.col("digest").str.to_integer(base=HEX, dtype=pl.UInt64)
-        table = table.with_columns(digest).with_row_index("line", first)
-    except pl.exceptions.PolarsError:
-        table = pl.DataFrame(schema=LINE)
+        table = pl.DataFrame(pl.from_arrow(found)).with_columns(digest)
+    except (pa.ArrowInvalid, pl.exceptions.PolarsError):
+        raise _odd(path, first, block) from None
     if not table.height or table["step"].null_count() or table["digest"].null_count():
         raise _odd(path, first, block)
     return table
@@ -154,14 +183,17 @@ def _odd(path: Path, first: int, block: bytes) -> InputError:
     return InputError(f"{path}: from line {first} on, places are not lists of whole numbers")
 
 
-def _flat(path: Path, table: pl.DataFrame, name: str, width: int) -> pl.DataFrame:
-    """line, step, and the numbers of each place."""
-    named = table.select("line", "step", name).filter(pl.col(name).list.len() > 0)
-    rows = named.explode(name)
-    if (rows[name].list.len() != width).any():
-        raise InputError(f"{path}: {name} of a step log are lists of {width} numbers each")
-    numbers = [pl.col(name).list.get(place).alias(str(place)) for place in range(width)]
-    return rows.select("line", "step", *numbers)
+def _flat(path: Path, lists: pl.Series, width: int) -> tuple[Numbers, list[Numbers]]:
+    """How many places each line names, -1 for none; and the numbers of the places, by column."""
+    counts = lists.list.len().cast(pl.Int32).fill_null(-1).to_numpy()
+    places = lists.filter(pl.Series(counts > 0)).explode()
+    flat = places.explode()
+    if (places.list.len() != width).any() or flat.null_count():
+        raise InputError(f"{path}: {lists.name} of a step log are lists of {width} numbers each")
+    whole = flat.cast(pl.Int64).to_numpy().reshape(-1, width)
+    if np.abs(whole).max(initial=0) < 1 << 31:
+        whole = whole.astype(np.int32)
+    return counts, [whole[:, place].copy() for place in range(width)]
 
 
 def read_table(path: Path) -> pl.DataFrame:

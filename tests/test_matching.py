@@ -142,7 +142,8 @@ def numbers(exposure, documents, asked, names, lags=(0,)):
     columns = [Column.of(name, documents[name]) for name in names]
     standing = standing_of(exposure, documents, range(asked.max() + 1))
     found = numbers_of(columns, lags, [(standing, [asked])])
-    return found.values[0], found.features
+    every = found.of(0, list(range(len(found.features))))
+    return every.reshape(*asked.shape, len(lags), -1), found.features
 
 
 def test_numbers_of_batches_are_those_of_loops():

@@ -216,18 +216,25 @@ def _drawn(
     levels = log.levels
     off = np.abs(levels[cases][:, None] - levels[free][None, :])
     fits = log.alike(cases, free) & ((off <= tenths / 10) | np.isnan(off))
-    open_ = np.ones(len(free), np.bool_)
+    stands = log.steps[free]
+    ascending = np.argsort(stands)
+    ordered = stands[ascending]
+    counts = fits.sum(axis=1)
+    reach = max(memory, 1)
     rounds: list[npt.NDArray[np.int64]] = []
     # the poorest first: whoever has few to choose from must not find them taken
     for _ in range(WANTED):
         taken = np.full(len(cases), -1)
-        for case in np.argsort((fits & open_).sum(axis=1), kind="stable"):
-            possible = np.flatnonzero(fits[case] & open_)
-            if not len(possible):
+        for case in np.argsort(counts, kind="stable"):
+            if not counts[case]:
                 return _columns(rounds, len(cases))
-            chosen = free[possible[0]]
-            taken[case] = chosen
-            open_ &= np.abs(log.steps[free] - log.steps[chosen]) > max(memory, 1)
+            chosen = int(fits[case].argmax())
+            taken[case] = free[chosen]
+            low = np.searchsorted(ordered, stands[chosen] - reach, side="left")
+            high = np.searchsorted(ordered, stands[chosen] + reach, side="right")
+            closed = ascending[low:high]
+            counts -= fits[:, closed].sum(axis=1)
+            fits[:, closed] = False
         rounds.append(taken)
     return _columns(rounds, len(cases))
 

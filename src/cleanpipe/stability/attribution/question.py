@@ -1,5 +1,6 @@
 """What is asked of a log and an order, and the numbers of all batches that this concerns."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -53,14 +54,19 @@ class Numbers:
     lags: tuple[int, ...]
     vary: npt.NDArray[np.bool_]
     """Whether a number differs between batches."""
-    values: list[Floats]
-    """Of each family (*shape of its steps, lags, features)."""
+    shapes: list[tuple[int, ...]]
+    """Of each family's steps."""
+    columns: list[list[Floats]]
+    """Of each family, column by column (steps, lags, FORMS)."""
 
     def of(self, family: int, kept: list[int], most: int | None = None) -> Floats:
         """(*shape of its steps, numbers) of the features kept, at all lags up to `most`."""
         lags = [place for place, lag in enumerate(self.lags) if most is None or lag <= most]
-        found = self.values[family][..., lags, :][..., kept]
-        return np.ascontiguousarray(found).reshape(*found.shape[:-2], -1)
+        own = self.columns[family]
+        found = np.empty((math.prod(self.shapes[family]), len(lags), len(kept)))
+        for place, number in enumerate(kept):
+            found[..., place] = own[number // len(FORMS)][:, lags, number % len(FORMS)]
+        return found.reshape(*self.shapes[family], -1)
 
     def lagged(self, kept: list[int]) -> list[Feature]:
         """What stands in the columns of `of`."""
@@ -82,25 +88,22 @@ def numbers_of(
     windows = [Windows(who, own, lags) for (who, _), own in zip(families, flat, strict=True)]
     features: list[Feature] = []
     vary: list[npt.NDArray[np.bool_]] = []
-    found: list[list[Floats]] = [[] for _ in windows]
+    cuts = [np.cumsum([one.size for one in steps])[:-1] for _, steps in families]
+    shapes = [one.shape for _, steps in families for one in steps]
+    found: list[list[Floats]] = [[] for _ in shapes]
     for column in columns:
         known = len(FORMS) * sum(bool(one.any()) for one in vary)
+        parts: list[Floats] = []
         for place, window in enumerate(windows):
             values, differs = window.numbers(column, known if place else len(features))
-            found[place].append(values)
+            parts += np.split(values, cuts[place])
             if not place:
                 vary.append(differs)
+        for own, part in zip(found, parts, strict=True):
+            own.append(part)
         features += column.features
-    shapes = [one.shape for _, steps in families for one in steps]
-    parts: list[Floats] = []
-    for (_, steps), own in zip(families, found, strict=True):
-        whole = np.concatenate(own, axis=-1) if own else np.zeros((0, len(lags), 0))
-        own.clear()
-        parts += np.split(whole, np.cumsum([one.size for one in steps])[:-1])
-    shaped = [
-        part.reshape(*shape, *part.shape[1:]) for part, shape in zip(parts, shapes, strict=True)
-    ]
-    return Numbers(features, lags, np.concatenate(vary or [np.zeros(0, np.bool_)]), shaped)
+    every = np.concatenate(vary or [np.zeros(0, np.bool_)])
+    return Numbers(features, lags, every, shapes, found)
 
 
 def refusal(events: int, question: Question) -> str | None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from scipy import ndimage
 
 from cleanpipe.stability.logs.log import Log
 
@@ -115,6 +116,15 @@ def rolling_median(values: Floats, window: int) -> Floats:
     >>> rolling_median(np.array([1.0, 9.0, 2.0, np.nan, 4.0]), 3).tolist()
     [5.0, 2.0, 5.5, 3.0, 4.0]
     """
+    if window % 2 and len(values) > 4 * window and np.isfinite(values).all():
+        found: Floats = ndimage.median_filter(values, window)  # five times as fast as below
+        found[:window] = _median(values[: 2 * window], window)[:window]
+        found[-window:] = _median(values[-2 * window :], window)[-window:]
+        return found
+    return _median(values, window)
+
+
+def _median(values: Floats, window: int) -> Floats:
     series = pl.Series(values).fill_nan(None)
     found = series.rolling_median(window, min_samples=1, center=True).cast(pl.Float64)
     return np.array(found.to_numpy(), np.float64)

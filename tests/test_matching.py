@@ -141,7 +141,7 @@ def numbers(exposure, documents, asked, names, lags=(0,)):
     """(steps, lags, numbers), and what the numbers are."""
     columns = [Column.of(name, documents[name]) for name in names]
     standing = standing_of(exposure, documents, range(asked.max() + 1))
-    found = numbers_of(columns, lags, [(standing, [asked])])
+    found = numbers_of(columns, lags, [(standing, [asked])], ranked=1)
     every = found.of(0, list(range(len(found.features))))
     return every.reshape(*asked.shape, len(lags), -1), found.features
 

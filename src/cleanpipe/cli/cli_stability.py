@@ -273,16 +273,18 @@ def attribute(
     twins = tuple(events_of(one_log(path), bounds, kind) for path in twin)
     known = one_log(log)
     events = events_of(known, bounds, kind)  # before the order, for the sake of memory
+    steps, told = known.steps.select("step", "loss", "lr"), [note.text for note in known.notes]
+    del known
     first, *ranks = order
     batches, proof, notes = trained_order.read(
-        first, trained_order.export_of(first, export), known.steps, ranks
+        first, trained_order.export_of(first, export), steps, ranks
     )
-    for note in (*(note.text for note in known.notes), *notes):
+    for note in (*told, *notes):
         people.print(note, markup=False)
     with Progress(people) as progress:
         answer = answered(
             events,
-            known.steps,
+            steps,
             (batches, proof),
             Run.load(run),
             Question(feature=feature, measures=measure, seed=seed),

@@ -44,6 +44,7 @@ EXPOSURE = {"step": pl.Int64, "document": pl.Int64, "id": pl.String, "tokens": p
 DATASET = "datasets"
 CHUNK = 1 << 20
 """Tokens that are gathered at a time."""
+SPANS_AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -182,6 +183,18 @@ def digests(export: Export, spans: pl.DataFrame, length: int | None = None) -> p
     Without a length each span is one sequence, as in a step log. Columns step (ascending) and
     digest (u64). Errors: InputError for spans beyond a file, or that are not whole sequences.
     """
+    if not spans["step"].is_sorted():
+        spans = spans.sort("step", maintain_order=True)
+    parts = [spans[low : low + SPANS_AT_ONCE] for low in range(0, spans.height, SPANS_AT_ONCE)]
+    own = np.concatenate([np.zeros(0, np.uint64), *(_each(export, part, length) for part in parts)])
+    step = spans["step"].to_numpy()
+    first = np.flatnonzero(np.diff(step, prepend=step[:1] - 1))
+    summed = np.add.reduceat(own, first) if len(first) else own
+    return pl.DataFrame({"step": step[first], "digest": summed})
+
+
+def _each(export: Export, spans: pl.DataFrame, length: int | None) -> npt.NDArray[np.uint64]:
+    """The digest of each span."""
     among_all(export, spans)
     step, file, start, count = (spans[name].to_numpy() for name in SPANS)
     odd = np.flatnonzero(count % (length or 1))
@@ -193,10 +206,7 @@ def digests(export: Export, spans: pl.DataFrame, length: int | None = None) -> p
         ids = np.asarray(export.tokens(number))
         for some in _about(np.flatnonzero((file == number) & (count > 0)), count):
             own[some] = _hashed(ids, start[some], count[some], length)
-    ordered = np.argsort(step, kind="stable")
-    first = np.flatnonzero(np.diff(step[ordered], prepend=step[ordered[:1]] - 1))
-    summed = np.add.reduceat(own[ordered], first) if len(first) else own
-    return pl.DataFrame({"step": step[ordered][first], "digest": summed})
+    return own
 
 
 def _about(chosen: Places, count: Places) -> list[Places]:

@@ -56,7 +56,10 @@ def by_digest(recorded: pl.DataFrame, foretold: pl.DataFrame) -> Proof:
 
     Both have step and digest.
     """
-    shared = recorded.join(foretold, on="step", suffix="_foretold").sort("step")
+    if recorded["step"].equals(foretold["step"]):
+        shared = recorded.with_columns(digest_foretold=foretold["digest"])
+    else:
+        shared = recorded.join(foretold, on="step", suffix="_foretold").sort("step")
     wrong = shared.filter(pl.col("digest") != pl.col("digest_foretold"))["step"]
     count = shared.height
     if not count:

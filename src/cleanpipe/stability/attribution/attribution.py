@@ -120,6 +120,7 @@ def attribute(
     _enough(len(np.unique(events)), question)
     batches = batches_of(exposure)
     documents = known_documents(batches, measures.select("id", *names))
+    del measures  # so that they are there once, if the caller does not keep them
     read = Log.of(log, batches)
     lags = (0,) if question.feature else question.lags
     sets = matched(read, events, lags, question.seed)
@@ -135,7 +136,7 @@ def attribute(
     noise = nulls.noise_control(own, sets, documents.height, question, chance)
     dealt = [(who, [sets.steps]) for who in nulls.dealt(own, documents.height, chance)]
     columns = _columns(documents, names, tell)
-    numbers = numbers_of(columns, question.lags, [(standing, every), *dealt])
+    numbers = numbers_of(columns, question.lags, [(standing, every), *dealt], ranked=2)
     kept = kept_of(numbers, question)
     asked = Asked(question, sets, numbers.lagged(kept), filled(numbers.of(0, kept)))
     judged = permutation.judged(asked.values, question.seed)

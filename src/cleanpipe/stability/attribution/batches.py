@@ -67,13 +67,22 @@ class Batches:
             lambda: _sizes(held),
             export.ids,
             totals,
-            lambda steps: placed(export, steps_of(held, np.unique(steps)).cast(SPANS)),  # type: ignore[arg-type]
+            lambda steps: placed(export, _of_steps(held, np.unique(steps))),
         )
 
     def named(self, steps: Steps) -> pl.DataFrame:
         """The exposure table (step, id, tokens) of some steps."""
         found = self.of(steps)
         return found.select("step", self.ids.gather(found["document"]).alias("id"), "tokens")
+
+
+def _of_steps(spans: pl.DataFrame, steps: Steps) -> pl.DataFrame:
+    """Those of some steps; both ascend."""
+    low, high = (np.searchsorted(spans["step"], steps, side) for side in ("left", "right"))
+    counts = high - low
+    ramp = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    found: pl.DataFrame = spans[np.repeat(low, counts) + ramp]
+    return found.cast(SPANS)  # type: ignore[arg-type]
 
 
 def _sizes(spans: pl.DataFrame) -> pl.DataFrame:

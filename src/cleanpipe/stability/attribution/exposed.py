@@ -163,15 +163,23 @@ class Windows:
     lags: tuple[int, ...]
 
     @cached_property
-    def places(self) -> list[Steps]:
-        """For each lag (steps, lag + 1): where they stand; -1 for those that are not there."""
-        found = []
-        for lag in self.lags:
-            wanted = self.steps[:, None] - np.arange(lag + 1)
-            place = np.searchsorted(self.standing.steps, wanted)
-            place = np.minimum(place, len(self.standing.steps) - 1)
-            found.append(np.where(self.standing.steps[place] == wanted, place, -1))
+    def places(self) -> Steps:
+        """(the largest lag + 1, steps): where they stand; -1 for those that are not there."""
+        wanted = self.steps - np.arange(max(self.lags) + 1)[:, None]
+        place = np.searchsorted(self.standing.steps, wanted)
+        place = np.minimum(place, len(self.standing.steps) - 1)
+        return np.where(self.standing.steps[place] == wanted, place, -1)
+
+    @cached_property
+    def counts(self) -> Floats:
+        """(the largest lag + 1, steps): how many documents could be the most extreme one."""
+        found: Floats = np.cumsum(np.append(self.standing.counts, 0)[self.places], axis=0)
         return found
+
+    @cached_property
+    def known(self) -> Steps:
+        """(the largest lag + 1, steps): how many steps are there."""
+        return np.cumsum(self.places >= 0, axis=0)
 
     def numbers(self, column: Column, first: int) -> tuple[Floats, npt.NDArray[np.bool_]]:
         """(steps, lags, FORMS), and which of FORMS differ between batches.
@@ -180,22 +188,22 @@ class Windows:
         `first` is the number of the column's first form among all.
         """
         each = self.standing.numbers(column)
-        padded = np.column_stack([each, np.full(len(FORMS), np.nan)])
-        padded_counts = np.append(self.standing.counts, 0)
         found = np.empty((len(self.steps), len(self.lags), len(FORMS)))
-        for place, (lag, at) in enumerate(zip(self.lags, self.places, strict=True)):
-            counts = padded_counts[at].sum(axis=-1)
-            for form in range(len(FORMS)):
-                window = padded[form][at]
-                if form % 2:
-                    known = ~np.isnan(window)
-                    total = np.where(known, window, 0).sum(axis=-1)
-                    mean = total / np.maximum(known.sum(axis=-1), 1)
-                    found[:, place, form] = np.where(known.any(axis=-1), mean, np.nan)
-                else:
-                    most = (np.fmin if form else np.fmax).reduce(window, axis=-1)
-                    drawn = _drawn(self.steps, 11 * (first + form) + lag)
-                    found[:, place, form] = column.rarity(most, counts, drawn, high=not form)
+        for form, further in ((0, np.fmax), (2, np.fmin)):
+            padded = np.append(each[form], np.nan)
+            most = np.full(len(self.steps), np.nan)
+            for back, at in enumerate(self.places):
+                most = further(most, padded[at])
+                if back in self.lags:
+                    drawn = _drawn(self.steps, 11 * (first + form) + back)
+                    rare = column.rarity(most, self.counts[back], drawn, high=not form)
+                    found[:, self.lags.index(back), form] = rare
+        for form in (1, 3):
+            window = np.ascontiguousarray(np.append(each[form], 0)[self.places].T)
+            for place, lag in enumerate(self.lags):
+                total, known = window[:, : lag + 1].sum(axis=-1), self.known[lag]
+                mean = total / np.maximum(known, 1)
+                found[:, place, form] = np.where(known > 0, mean, np.nan)
         return found, np.fmin.reduce(each, axis=1) < np.fmax.reduce(each, axis=1)
 
 

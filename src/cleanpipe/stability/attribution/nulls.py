@@ -89,7 +89,9 @@ def noise_control(
                 values = chance.random(documents)
             yield Column.of(f"chance {number}", pl.Series(values))
 
-    numbers = numbers_of(filter(None, columns()), question.lags, [(standing, [sets.steps])])
+    numbers = numbers_of(
+        filter(None, columns()), question.lags, [(standing, [sets.steps])], ranked=0
+    )
     forms = 1 if question.feature else len(FORMS)
     families = [
         numbers.of(0, list(range(first, first + forms)))
@@ -109,7 +111,7 @@ def dealt(standing: Standing, documents: int, chance: Chance) -> list[Standing]:
 def control(name: str, families: Iterable[Floats]) -> dict[str, Any]:
     """How often a negative control came out, and whether chance at the level explains it."""
     p = [
-        float(permutation.judged(filled(values), seed, DRAWS).p_family.min())
+        float(permutation.judged(values, seed, DRAWS).p_family.min())
         for seed, values in enumerate(families)
     ]
     wrong = sum(one <= LEVEL for one in p)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -56,14 +57,15 @@ class Numbers:
     """Whether a number differs between batches."""
     shapes: list[tuple[int, ...]]
     """Of each family's steps."""
-    columns: list[list[Floats]]
+    columns: list[list[npt.NDArray[Any]]]
     """Of each family, column by column (steps, lags, FORMS)."""
 
-    def of(self, family: int, kept: list[int], most: int | None = None) -> Floats:
+    def of(self, family: int, kept: list[int], most: int | None = None) -> npt.NDArray[Any]:
         """(*shape of its steps, numbers) of the features kept, at all lags up to `most`."""
         lags = [place for place, lag in enumerate(self.lags) if most is None or lag <= most]
         own = self.columns[family]
-        found = np.empty((math.prod(self.shapes[family]), len(lags), len(kept)))
+        kind = own[0].dtype if own else np.float64
+        found = np.empty((math.prod(self.shapes[family]), len(lags), len(kept)), kind)
         for place, number in enumerate(kept):
             found[..., place] = own[number // len(FORMS)][:, lags, number % len(FORMS)]
         return found.reshape(*self.shapes[family], -1)
@@ -78,11 +80,13 @@ def numbers_of(
     columns: Iterable[Column],
     lags: tuple[int, ...],
     families: Sequence[tuple[Standing, Sequence[Steps]]],
+    ranked: int,
 ) -> Numbers:
     """The numbers of families of batches, each with who stood there; a column at a time.
 
     Whether a number differs is asked of the first of `families`; in the others columns that do not
-    differ count for nothing, not even for what is drawn between equal values.
+    differ count for nothing, not even for what is drawn between equal values. From family `ranked`
+    on, sets of batches, which are only tested, are kept as their ranks: a byte a number, not eight.
     """
     flat = [np.concatenate([one.ravel() for one in steps]) for _, steps in families]
     windows = [Windows(who, own, lags) for (who, _), own in zip(families, flat, strict=True)]
@@ -90,7 +94,7 @@ def numbers_of(
     vary: list[npt.NDArray[np.bool_]] = []
     cuts = [np.cumsum([one.size for one in steps])[:-1] for _, steps in families]
     shapes = [one.shape for _, steps in families for one in steps]
-    found: list[list[Floats]] = [[] for _ in shapes]
+    found: list[list[npt.NDArray[Any]]] = [[] for _ in shapes]
     for column in columns:
         known = len(FORMS) * sum(bool(one.any()) for one in vary)
         parts: list[Floats] = []
@@ -99,11 +103,17 @@ def numbers_of(
             parts += np.split(values, cuts[place])
             if not place:
                 vary.append(differs)
-        for own, part in zip(found, parts, strict=True):
-            own.append(part)
+        for number, (own, shape, part) in enumerate(zip(found, shapes, parts, strict=True)):
+            own.append(part if number < ranked else _ranks(part, shape))
         features += column.features
     every = np.concatenate(vary or [np.zeros(0, np.bool_)])
     return Numbers(features, lags, every, shapes, found)
+
+
+def _ranks(values: Floats, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
+    """Twice the ranks within each set: whole numbers, as equals share the mean of theirs."""
+    ranks = permutation.set_ranks(filled(values.reshape(*shape, -1)))
+    return (2 * ranks).astype(np.uint8).reshape(values.shape)
 
 
 def refusal(events: int, question: Question) -> str | None:

@@ -658,7 +658,7 @@ KINDS_OF_TABLE = ("file", "stream", "parquet", "dictionary", "view")
 @pytest.mark.parametrize("kind", KINDS_OF_TABLE)
 def test_hostile_words(tmp_path, kind):
     """Every other word of a small table replaced (offsets, lengths, sizes): never a crash."""
-    assert replace_words(tmp_path, kind, step=8) > 500
+    assert replace_words(tmp_path, kind, step=8) > 300
 
 
 def replace_words(tmp_path, kind, step):

@@ -13,4 +13,4 @@ def test_any_word_replaced_is_no_crash(tmp_path, kind):
     """A clean line of quarantine or a right result, never a signal."""
     files = replace_words(tmp_path, kind, step=4)
     sys.stdout.write(f"{kind}: {files} files\n")
-    assert files > 1_000
+    assert files > 600

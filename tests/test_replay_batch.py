@@ -1,5 +1,7 @@
 """Replaying a batch: norms are those of the whole batch's gradient, and planted rows stand out."""
 
+import doctest
+import re
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +104,11 @@ def test_suspects_in_a_control_batch(trainer, batch):
     found = replayed(trainer.model, own_loss, Asked(batch, (3, 8), None, control))["control"]
     assert found["norm"] == pytest.approx(norm_of(trainer.model, control), rel=1e-4)
     assert found["norm_with_suspects"] > 1.2 * found["norm"]
+    refilled = batch.copy()
+    refilled[[3, 8]] = control[:2]
+    assert found["norm_of_batch_refilled"] == pytest.approx(
+        norm_of(trainer.model, refilled), rel=1e-4
+    )
 
 
 def test_a_mean_loss_is_enough(trainer, batch):
@@ -143,7 +150,7 @@ def test_the_verb_replays_a_batch_at_several_checkpoints(
 
     suspects = "--suspect 3 --suspect 8 --control control.npy"
     shown = verb(suspects)
-    assert "rung R3, replay: at" in shown
+    assert "rung R3, its first part: at" in shown
     assert "control batch" in shown
     named = orjson.loads(verb(f"{suspects} --loss my_model:loss --load my_model:load --json"))
     own = orjson.loads(verb(f"{suspects} --json"))
@@ -151,6 +158,24 @@ def test_the_verb_replays_a_batch_at_several_checkpoints(
         assert one["norm"] == pytest.approx(other["norm"], rel=1e-5)
         assert one["without_suspects"]["p"] == other["without_suspects"]["p"]
     assert "no suspects were named" in verb("")
+
+
+def test_the_page_shows_what_is_printed(trainer, batch, tmp_path, monkeypatch, capsys):
+    """The functions and the command of docs/attribution.md, with what stands below it."""
+    page = (Path(__file__).parents[1] / "docs" / "attribution.md").read_text(encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    torch.save(trainer.state(), "before.pt")
+    np.save("batch.npy", batch.astype(np.uint16))
+    np.save("control.npy", text(np.random.default_rng(2), 12))
+    (program,) = re.findall(r"```python\n(# mine.py\n.*?)```", page, re.DOTALL)
+    Path("mine.py").write_text(program, encoding="utf-8")
+    command, wanted = re.search(
+        r"\$ cleanpipe stability (replay .*?)\n(.*?)```", page, re.DOTALL
+    ).groups()
+    assert app(command.replace("\\\n", " ").split(), result_action="return_value") == 0
+    said = capsys.readouterr().out
+    options = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    assert doctest.OutputChecker().check_output(wanted, said, options), said
 
 
 def test_batches_that_are_none_are_refused(tmp_path):

@@ -127,7 +127,8 @@ def show_replay(console: Console, answer: dict[str, Any]) -> None:
             control = one["control"]
             console.print(
                 f"{one['checkpoint']}: control batch {control['norm']:.4g}, with the suspects "
-                f"{control['norm_with_suspects']:.4g}",
+                f"{control['norm_with_suspects']:.4g}; this batch with the control's sequences in "
+                f"their places {control['norm_of_batch_refilled']:.4g}",
                 markup=False,
             )
     console.print(answer["said"], markup=False)

@@ -248,13 +248,14 @@ def _said(found: list[dict[str, Any]]) -> str:
     shown = sum(one["p"] <= LEVEL for one in falls)
     if not shown:
         return (
-            "rung R3 not reached: without the suspects the gradient norm falls no more than "
+            "rung R3 not begun: without the suspects the gradient norm falls no more than "
             "without as many other sequences"
         )
     where = f"at {shown} of {len(falls)} checkpoints" if len(falls) > 1 else "at this checkpoint"
     return (
-        f"rung R3, replay: {where} the gradient norm falls more without the suspects than without "
-        "as many others; of this model and this state, not of every model"
+        f"rung R3, its first part: {where} the gradient norm falls more without the suspects than "
+        "without as many others; of this model and this state. What the step did to those that "
+        "followed takes trainings on from here, with several seeds, and was not asked"
     )
 
 
@@ -263,7 +264,8 @@ def replayed(
 ) -> dict[str, Any]:
     """A batch at a checkpoint: its norm, each sequence's, and without the suspects.
 
-    With a control batch: its norm, and with the suspects in the places of its first sequences.
+    With a control batch: its norm, that with the suspects in the places of its first sequences,
+    and that of the batch with these in the places of the suspects.
     Errors: RecipeError for rows that the batch does not have.
     """
     asked.check()
@@ -299,12 +301,14 @@ def _in_control(
             f"the control batch has {control.shape}, the batch {batch.shape}: expected sequences "
             "of the same length, and as many as there are suspects"
         )
-    placed = control.copy()
+    placed, refilled = control.copy(), batch.copy()
     placed[: len(suspects)] = batch[list(suspects)]
+    refilled[list(suspects)] = control[: len(suspects)]
     norms = []
-    for one in (control, placed):
+    for one in (control, placed, refilled):
         replay = Replay(model, loss, one)
         for row in range(len(one)):
             _add(replay.total, replay.gradient(replay.batch[row : row + 1]))
         norms.append(replay.norm)
-    return {"norm": norms[0], "norm_with_suspects": norms[1]}
+    names = ("norm", "norm_with_suspects", "norm_of_batch_refilled")
+    return dict(zip(names, norms, strict=True))

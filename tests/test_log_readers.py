@@ -106,11 +106,13 @@ def test_letters_of_nanotron_are_thousands(tmp_path):
     """A gradient norm of 12.3K is 12,300; a loss of two digits has a resolution of a hundredth."""
     text = "".join(
         NANOTRON.format(n=n, loss=loss, norm=norm)
-        for n, (loss, norm) in enumerate([(2.38, "1.25"), (2.35, "12.3K"), (2.51, "1.5M")], 1)
+        for n, (loss, norm) in enumerate(
+            [(2.38, "1.25"), (2.35, "12.3K"), (2.51, "1.5M"), ("1.1E+00", "2B"), (2.4, "3E")], 1
+        )
     )
     [log] = read(written(tmp_path / "out.txt", text))
-    assert log.steps["grad_norm"].to_list() == [1.25, 12_300, 1_500_000]
-    assert log.steps["loss"].to_list() == [2.38, 2.35, 2.51]
+    assert log.steps["grad_norm"].to_list() == [1.25, 12_300, 1_500_000, 2e9, 3e18]
+    assert log.steps["loss"].to_list() == [2.38, 2.35, 2.51, 1.1, 2.4]
     assert log.resolution["loss"] == 0.01
     assert "rounded" in {note.kind for note in log.notes}
 

@@ -13,9 +13,10 @@ from cleanpipe.stability.logs.log import SCHEMA, VALUED, Note
 from cleanpipe.stability.logs.log_numbers import Numbers
 
 NUMBER = r"([-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|[nN][aA][nN]|[iI][nN][fF](?:inity)?))"
-ROUNDED = r"([-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?[KMGTP]?|[nN][aA][nN]|[iI][nN][fF](?:inity)?))"
+ROUNDED = r"([-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?[KMGBTPE]?|[nN][aA][nN]|[iI][nN][fF](?:inity)?))"
 """A number as nanotron prints it: three digits, and a letter for thousands, millions and so on."""
-LETTERS = {letter: f"e{3 * power}" for power, letter in enumerate("KMGTP", 1)}
+LETTERS = {"K": 3, "M": 6, "G": 9, "B": 9, "T": 12, "P": 15, "E": 18}
+"""Its powers of ten: newer versions write B for G, and E ends what is larger than all others."""
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 RANK_ZERO = Note(
     "rank_zero",
@@ -73,13 +74,20 @@ FORMS = (
     ),
     Lines("nanogpt", r"^iter (\d+): loss ", {"loss": rf": loss {NUMBER}"}, notes=(RANK_ZERO,)),
     Lines(
-        "nemo",  # 2: its MegatronProgressPrinter
+        "nemo",  # 2: its ProgressPrinter
         r"^Training epoch \d+, iteration \d+/\d+ \|.* global_step: (\d+)",
         {
             "loss": rf"\| reduced_train_loss: {NUMBER}",
             "lr": rf"\| lr: {NUMBER}",
             "grad_norm": rf"\| grad_norm: {NUMBER}",
         },
+        notes=(
+            Note(
+                "rounded",
+                "NeMo's lines have four digits, and its means where a line stands for several "
+                "steps; the gradient norm stands in its TensorBoard or W&B log, mostly not here",
+            ),
+        ),
     ),
     Lines(
         "nemo",  # 1: a progress bar, whose global_step has three digits only, unlike its counter
@@ -229,5 +237,8 @@ def _rows(lines: pl.Series, form: Lines, last: int | None = None) -> pl.DataFram
 
 def _plain(number: pl.Expr, letters: bool) -> pl.Expr:
     """A number as digits that a cast understands."""
-    plain = number.str.replace_all(",", "")
-    return plain.str.replace_many(LETTERS) if letters else plain
+    plain = number.str.replace_all(",", "", literal=True)
+    if letters:
+        for letter, power in LETTERS.items():
+            plain = plain.str.replace(f"{letter}$", f"e{power}")
+    return plain

@@ -40,8 +40,8 @@ def _client() -> Any:
             f"publishing to s3:// needs {error.name}: pip install 'cleanpipe[s3]'"
         ) from error
     retries = {"mode": "standard", "total_max_attempts": ATTEMPTS}
-    # boto3's own checksums go in a form that older servers refuse (Swift 2.30: NotImplemented);
-    # all know Content-MD5, which `_put` gives.
+    # over TLS boto3's own checksums go in a form that older servers refuse (aws-chunked: Swift
+    # 2.30); all know Content-MD5, which `_put` gives
     known = Config(retries=retries, request_checksum_calculation="when_required")
     return boto3.client("s3", endpoint_url=endpoint(), config=known)
 

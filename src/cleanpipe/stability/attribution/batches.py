@@ -100,7 +100,7 @@ def _passed(places: Places, bounds: Places) -> Places:
     >>> _passed(np.array([2, 7]), np.array([0, 5, 10])).tolist()
     [0, 3, 11]
     """
-    ordered = np.sort(places)
+    ordered = places if pl.Series(places).is_sorted() else np.sort(places)
     before = np.searchsorted(ordered, bounds)
     sums = np.concatenate([[0], np.cumsum(ordered)])
     return np.asarray(before * bounds - sums[before], np.int64)

@@ -60,10 +60,13 @@ class Column:
     """A measure of all documents."""
 
     name: str
-    values: Floats
-    """A document each, and NaN at the end: of the document -1, which nobody has measured."""
+    codes: Floats
+    """Of each document, how many have less; NaN where it is unknown, and at the end: of the
+    document -1, which nobody has measured."""
+    upto: npt.NDArray[np.int64]
+    """By code, how many have as much or less."""
     spread: Floats
-    """Those that are known, in ascending order."""
+    """The known values, in ascending order."""
     low: float
     high: float
     """What a hundredth of the documents are below, and above."""
@@ -76,13 +79,24 @@ class Column:
         >>> column.low, column.high
         (1.0, 99.0)
         """
-        plain = values.cast(pl.Float64).fill_nan(None)
-        spread = plain.drop_nulls().sort()
-        low, high = spread.quantile(BEYOND), spread.quantile(1 - BEYOND)
+        plain = values.cast(pl.Float64).fill_null(np.nan).to_numpy()
+        known = np.flatnonzero(~np.isnan(plain))
+        ordered = known[np.argsort(plain[known])]
+        spread = plain[ordered]
+        sorted_ = pl.Series(spread).set_sorted()
+        low, high = sorted_.quantile(BEYOND), sorted_.quantile(1 - BEYOND)
         if low is None or high is None:
             return None
-        padded = np.append(plain.fill_null(np.nan).to_numpy(), np.nan)
-        return cls(name, padded, spread.to_numpy(), low, high)
+        first = np.flatnonzero(np.append(True, spread[1:] != spread[:-1]))
+        last = np.append(first[1:], len(spread))
+        codes, upto = np.full(len(plain) + 1, np.nan), np.zeros(len(spread), np.int64)
+        codes[ordered] = np.repeat(first, last - first)
+        upto[first] = last
+        return cls(name, codes, upto, spread, low, high)
+
+    def coded(self, values: Floats) -> Floats:
+        """The codes of values of documents."""
+        return np.where(np.isnan(values), np.nan, np.searchsorted(self.spread, values))
 
     @property
     def features(self) -> list[Feature]:
@@ -91,7 +105,7 @@ class Column:
         return [Feature(self.name, form, cut=cut) for form, cut in zip(FORMS, cuts, strict=True)]
 
     def rarity(
-        self, values: Floats, counts: Floats, drawn: Floats | float = 0.5, *, high: bool
+        self, codes: Floats, counts: Floats, drawn: Floats | float = 0.5, *, high: bool
     ) -> Floats:
         """The chance that the most extreme of `counts` documents, drawn at random, is below.
 
@@ -99,17 +113,14 @@ class Column:
         hardly have. Equal values share an interval, in which `drawn` (0 to 1) is the place: drawn
         by chance, the result is as likely to be anything, however many documents there are.
         """
-        ordered = np.argsort(values)  # who is looked for in turn is found sooner
-        below, upto = np.empty(len(values)), np.empty(len(values))
-        below[ordered] = np.searchsorted(self.spread, values[ordered], side="left")
-        upto[ordered] = np.searchsorted(self.spread, values[ordered], side="right")
-        below /= len(self.spread)
-        upto /= len(self.spread)
+        unknown = np.isnan(codes)
+        place = np.where(unknown, 0, codes).astype(np.int64)
+        below, upto = place / len(self.spread), self.upto[place] / len(self.spread)
         if high:
             first, last = below**counts, upto**counts
         else:
             first, last = 1 - (1 - below) ** counts, 1 - (1 - upto) ** counts
-        return np.where(np.isnan(values), np.nan, first + drawn * (last - first))
+        return np.where(unknown, np.nan, first + drawn * (last - first))
 
 
 @dataclass(frozen=True)
@@ -130,7 +141,8 @@ class Standing:
         """Those of these steps; `rows` are the documents' rows (see `rows_of`)."""
         table = batches.of(np.unique(steps))
         step, place, tokens = (table[name].to_numpy() for name in ("step", "document", "tokens"))
-        own, owner = np.unique(step, return_inverse=True)
+        new = np.diff(step, prepend=step[:1] - 1) != 0
+        own, owner = step[new], np.cumsum(new) - 1
         whole = np.bincount(owner, tokens, len(own))
         return cls(own, owner, rows[place], tokens / whole[owner])
 
@@ -141,15 +153,17 @@ class Standing:
         return found.astype(np.float64)
 
     def numbers(self, column: Column) -> Floats:
-        """(FORMS, steps): the largest and smallest values as they are, and shares."""
-        own = column.values[self.document]
+        """(FORMS, steps): the codes of the largest and smallest values, and shares."""
+        own = column.codes[self.document]
         counted = np.where(self.share >= LEAST, own, np.nan)
         first = np.flatnonzero(np.diff(self.owner, prepend=-1))
         found = np.empty((len(FORMS), len(self.steps)))
         if len(first):
             found[0] = np.fmax.reduceat(counted, first)
             found[2] = np.fmin.reduceat(counted, first)
-        for form, beyond in ((1, own > column.high), (3, own < column.low)):
+        above = own >= np.searchsorted(column.spread, column.high, side="right")
+        below = own < np.searchsorted(column.spread, column.low)
+        for form, beyond in ((1, above), (3, below)):
             found[form] = np.bincount(self.owner, np.where(beyond, self.share, 0), len(self.steps))
         return found
 

@@ -102,7 +102,9 @@ def _alone(column: Column, feature: Feature, own: pl.DataFrame) -> Floats:
     """The number of a batch in which one document alone is as it is, and nobody more so."""
     values = own[feature.measure].cast(pl.Float64).fill_null(np.nan).to_numpy()
     if feature.cut is None:
-        rare = column.rarity(values, np.full(len(values), float(own.height)), high=feature.high)
+        rare = column.rarity(
+            column.coded(values), np.full(len(values), float(own.height)), high=feature.high
+        )
         return np.where(np.isnan(rare), 1.0 if feature.form == FORMS[2] else 0.0, rare)
     beyond = values > feature.cut if feature.high else values < feature.cut
     return np.where(beyond, own["share"].to_numpy(), 0.0)

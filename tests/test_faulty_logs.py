@@ -52,6 +52,17 @@ def test_numbers_may_be_written_in_other_ways(tmp_path):
     assert "left_out" not in told(log)
 
 
+def test_other_ends_of_lines_and_another_encoding(tmp_path):
+    """Carriage returns alone end lines, too; UTF-16 is refused by its name."""
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"step,loss\r1,2.5\r2,2.25\r")
+    [log] = read(path)
+    assert log.steps["loss"].to_list() == [2.5, 2.25]
+    path.write_text("step,loss\n1,2.5\n", encoding="utf-16")
+    with pytest.raises(InputError, match="UTF-16"):
+        read(path)
+
+
 def test_a_row_with_another_value_stays(tmp_path):
     """A loss that is no number is told, the gradient norm beside it counts."""
     path = tmp_path / "a.jsonl"
@@ -85,6 +96,9 @@ def test_lines_of_a_step_without_its_number_are_counted(tmp_path):
         ("a,b\n1,2\n", "a.txt: .* a step and a loss or gradient norm; columns: a, b; .*--column"),
         (f"{','.join(f'c{n}' for n in range(99))}\n{'1,' * 98}1\n", "c18, c19 and 79 more; name"),
         ('{"a": {"b": 1}, "_step": 2}\n', "a.txt: JSON lines without a loss .*: a.b, _step; name"),
+        ('{"step": 1, "loss": [2.5]}\n', r"a.txt: no row .* line 1: loss '\[2.5\]' is no number"),
+        ('[{"step": 1, "loss": 2.5}]\n', "a.txt: one list of JSON; expected an object a line"),
+        ("step,loss\n\n1,abc\n", "a.txt: no row .* at line 3: loss 'abc'"),
         ("import os, json\na = 1, 2\n", "a.txt: no log is recognized"),
     ],
 )

@@ -154,7 +154,8 @@ def _log(rows: pl.DataFrame, name: str, form: str, notes: tuple[Note, ...]) -> L
             )
     interval = _interval(rows["step"].to_numpy())
     found.extend(_gaps(rows["step"].to_numpy(), interval))
-    rows = rows.filter(VALUED)
+    valued = rows.select(VALUED).to_series()
+    rows = rows if valued.all() else rows.filter(valued)  # no copy where none is needed
     if rows.height < FEW:
         found.append(
             Note("few_rows", f"{rows.height} row(s): under {FEW} no trend is told, nor an event")

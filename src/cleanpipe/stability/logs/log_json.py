@@ -22,7 +22,7 @@ LOOKED_AT = 1000
 """Lines by which the keys are told."""
 DEEPEST = 4
 """Objects within objects whose keys are looked at."""
-CELL = r'"?([^\s,"{}\[\]]*)'
+CELL = r'"?([^\s,"{}]*)'
 """A number, or a word in its place."""
 NO_JSON = r"(:\s*)(NaN|-?Infinity)\b"
 """What Python writes into JSON and parsers of JSON refuse."""

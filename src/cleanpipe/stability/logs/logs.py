@@ -89,6 +89,8 @@ def _text(
     if not columns and '"log_history"' in head.decode(errors="replace"):
         raw, notes = _huggingface(path, _whole(path, head, stream))
         return raw, "huggingface", notes
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise InputError(f"{path}: text in UTF-16; expected UTF-8: iconv -f utf-16 -t utf-8")
     blocks = _Blocks(head, stream)
     keys = log_json.keys(start[: 1 << 20], str(path), columns) if start[0] == "{" else None
     if keys is not None:
@@ -98,6 +100,8 @@ def _text(
     if not columns:
         form = log_lines.recognized(start[: 1 << 20])
         form = form or log_lines.recognized(start)
+    if form is None and start[0] == "[" and start[1:].lstrip().startswith("{"):
+        raise InputError(f"{path}: one list of JSON; expected an object a line: jq -c '.[]'")
     if form is None:
         return _csv(path, _whole(path, head, stream), columns)
     raw, notes = log_lines.rows(iter(blocks), form)
@@ -171,7 +175,8 @@ def _csv(
 ) -> tuple[pl.DataFrame, str, list[Note]]:
     """A table with a header. W&B's export has a column a run: `name - metric`."""
     notes = [] if data.endswith((b"\n", b"\r")) else [CUT_OFF]
-    end = max(data.rfind(b"\n"), data.rfind(b"\r")) + 1
+    data = data if b"\n" in data else data.replace(b"\r", b"\n")
+    end = data.rfind(b"\n") + 1
     first = data[: data.find(b"\n")] if b"\n" in data else data
     separator = max(",;\t", key=first.decode(errors="replace").count)
     try:
@@ -184,8 +189,10 @@ def _csv(
         )
     except pl.exceptions.PolarsError as error:
         raise InputError(f"{path}: no log is recognized in it; {EXPECTED}") from error
-    account = Numbers()
-    exported = _exported(table, account)
+    plain = data.count(b"\n", 0, end) == table.height + HEADER  # no blank lines, none in quotes
+    begin = HEADER + 1 if plain else 1
+    account = Numbers("line" if plain else "row")
+    exported = _exported(table, account, begin)
     if exported is not None:
         return exported, "wandb", [*account.notes(), *notes]
     names = chosen(table.columns, columns)
@@ -204,7 +211,7 @@ def _csv(
         for name in twice
     ]
     text = table.select(pl.col(names[ours]).alias(ours) for ours in names)
-    return account.of(text, HEADER + 1), form, [*account.notes(), *notes]
+    return account.of(text, begin), form, [*account.notes(), *notes]
 
 
 def _is_table(table: pl.DataFrame) -> bool:
@@ -215,7 +222,7 @@ def _is_table(table: pl.DataFrame) -> bool:
     return any(2 * column.null_count() <= len(column) for column in sample.iter_columns())
 
 
-def _exported(table: pl.DataFrame, account: Numbers) -> pl.DataFrame | None:
+def _exported(table: pl.DataFrame, account: Numbers, begin: int) -> pl.DataFrame | None:
     """W&B's table of charts as rows with a run; None where it is none."""
     step = table.columns[0]
     runs: dict[str, dict[str, str]] = {}
@@ -229,7 +236,7 @@ def _exported(table: pl.DataFrame, account: Numbers) -> pl.DataFrame | None:
         if "step" in names and len(names) > 1:
             ours = {n: metrics.get(theirs, theirs) for n, theirs in names.items()}
             text = table.select(pl.col(column).alias(name) for name, column in ours.items())
-            parts.append(account.of(text, HEADER + 1).with_columns(run=pl.lit(run)))
+            parts.append(account.of(text, begin).with_columns(run=pl.lit(run)))
     return pl.concat(parts, how="diagonal") if parts else None
 
 

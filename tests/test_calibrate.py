@@ -7,8 +7,15 @@ import pytest
 torch = pytest.importorskip("torch", reason="the extra probe is not installed")
 pytest.importorskip("tokenizers", reason="the extra probe is not installed")
 
-from cleanpipe.errors import RecipeError  # noqa: E402
-from cleanpipe.stability.probe import excerpts, foretelling, gradients, proxies  # noqa: E402
+from cleanpipe.errors import InputError, RecipeError  # noqa: E402
+from cleanpipe.report import redraw, rendering  # noqa: E402
+from cleanpipe.stability.probe import (  # noqa: E402
+    excerpts,
+    foretelling,
+    gradients,
+    placed,
+    proxies,
+)
 from cleanpipe.stability.probe.calibrate import Settings, by_script, calibrate  # noqa: E402
 from cleanpipe.stability.probe.model import Shape  # noqa: E402
 from cleanpipe.stability.probe.training import Optimizer, Trainer  # noqa: E402
@@ -51,6 +58,43 @@ def test_the_fit_finds_planted_noise_and_coherence():
         gradients.Pieces(clean.astype("f4"), noise.astype("f4"), tokens), seed=1
     )
     assert found["c_over_mu2"] < 0.2  # more of the same is no fault
+
+
+def test_the_page_by_batch_size_says_what_batches_had_that_were_measured():
+    """Together and spread: the page's ratios are those measured, nearly; half removed: shorter.
+
+    Two models whose faults are twice as long in one give a range.
+    """
+    chance = np.random.default_rng(0)
+    size, tokens = 512, 512
+    mean = np.zeros(size)
+    mean[0] = 1
+    clean = (mean + chance.normal(0, 3 / size**0.5, (256, size))).astype("f4")
+    known, spread, together = [], [], []
+    for length in (20, 40):
+        fault = np.zeros((64, size), "f4")
+        fault[:, 1] = length
+        pieces = gradients.Pieces(clean, fault, tokens)
+        known.append({"faults": {"digits": gradients.curve(pieces, seed=1)}})
+        spread.append(_lengthened(pieces, 131_072, 0.05, chance))
+        together.append(_lengthened(pieces, 8192, 1, chance))
+    rows = {row["tokens a batch"]: row for row in placed.batch_rows({"proxies": known})}
+    said = [float(x) for x in rows["131,072"]["spread"].split(" to ")]
+    assert said == pytest.approx(spread, rel=0.15)
+    said = [float(x) for x in rows["8,192"]["together"].split(" to ")]
+    assert said == pytest.approx(together, rel=0.15)
+    half = [float(x) for x in rows["131,072"]["spread, half removed"].split(" to ")]
+    assert 1 < half[0] < spread[0]
+    assert half[1] < spread[1]
+    assert rows["8,192"]["measured to"] == "100 %"
+    assert rows["131,072"]["measured to"] == "25 %"  # there are no more faulty pieces
+
+
+def _lengthened(pieces, batch, dose, chance):
+    with_fault, without = (
+        np.mean([pieces.batch(batch, part, chance)[1] for _ in range(8)]) for part in (dose, 0)
+    )
+    return with_fault / without
 
 
 def test_scores_are_compared_as_they_should():
@@ -134,6 +178,18 @@ def test_an_experiment_runs_and_goes_on_where_it_was_stopped(tmp_path, monkeypat
     again["proxies"][0]["seconds"] = proxy["seconds"]
     assert again["proxies"] == result["proxies"]
     assert not any(step.startswith("train") for step, _, _ in said)
+    told = redraw._probe(tmp_path / "out" / "calibration.json")
+    html = rendering._templates(is_html=True).get_template("sections/probe.html.jinja")
+    page = html.render(probe=told)
+    assert len(told["batches"]) == page.count("<tr><td>") >= len(proxy["faults"])
+    assert "seed 0, 3 steps on text (hardly copies" in page
+    assert "<td>noise 5</td><td>2,048</td>" in page.replace("\n", "")
+    both = redraw._both({**told, "batches": [], "rows": [1], "limits": "of twins"}, told, tmp_path)
+    assert (both["rows"], both["limits"], len(both["batches"])) == (
+        [1], "of twins", len(told["batches"])
+    )  # fmt: skip
+    with pytest.raises(InputError, match="one of each kind"):
+        redraw._both(told, told, tmp_path)
     other = Settings(corpora=corpora, plans=(plan,), seed=1)
     with pytest.raises(RecipeError, match="other settings"):
         calibrate(other, tmp_path / "out", lambda *_: None)

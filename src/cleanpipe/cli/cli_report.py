@@ -12,7 +12,7 @@ def report(
     run: Path,
     *,
     samples: Samples | None = None,
-    probe: Path | None = None,
+    probe: tuple[Path, ...] = (),
     output: Path = Path("report.html"),
 ) -> int:
     """Draw the page of a finished run again; the run's own page stays as it was published.
@@ -24,15 +24,16 @@ def report(
     samples
         Excerpts of documents: none, masked or full, read again where the run shows others.
     probe
-        The probe.json of `cleanpipe stability probe`, or the sweep.json of `cleanpipe stability
-        sweep`, to be shown on the page.
+        The probe.json of `cleanpipe stability probe`, the sweep.json of `cleanpipe stability
+        sweep` or the calibration.json of `cleanpipe stability calibrate`, to be shown on the page;
+        may be given once for each.
     output
         Where the page goes.
     """
     from cleanpipe.outcome import Run  # noqa: PLC0415 - heavy; --help needs none
     from cleanpipe.report.redraw import redraw  # noqa: PLC0415
 
-    sys.stdout.write(f"{redraw(Run.load(run).folder, samples, output, probe)}\n")
+    sys.stdout.write(f"{redraw(Run.load(run).folder, samples, output, *probe)}\n")
     return 0
 
 

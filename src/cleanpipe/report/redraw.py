@@ -15,14 +15,29 @@ from cleanpipe.recipes.recipe_file import load
 from cleanpipe.report import examples, rendering
 from cleanpipe.report.excerpts import Samples
 from cleanpipe.report.shown import listed as listed_in
+from cleanpipe.stability.probe.placed import LIMITS, batch_rows, batch_setting
 from cleanpipe.stability.probe.shown import rows, setting, sweep_rows
 
+_TOLD: store.Record = {
+    "rows": [],
+    "twins": "",
+    "arms": [],
+    "trained": "",
+    "limits": "",
+    "copies": True,
+    "batches": [],
+    "fitted": "",
+    "batches_limits": LIMITS,
+}
+"""What a page says of an experiment that was not named."""
 
-def redraw(run: Path, samples: Samples | None, output: Path, probe: Path | None = None) -> Path:
+
+def redraw(run: Path, samples: Samples | None, output: Path, *probes: Path) -> Path:
     """Write a run's page to `output`; the run's own, which the manifest vouches for, stays.
 
     The documents of the samples are read again where `samples` is not what the run has shown.
-    `probe` is the probe.json of `cleanpipe stability probe`, or sweep.json of `stability sweep`.
+    `probes` are the probe.json of `cleanpipe stability probe`, the sweep.json of `stability sweep`,
+    the calibration.json of `stability calibrate`: of each at most one.
     Raises InputError where a file is gone, another, or no probe.
     """
     recipe = load(run / "recipe.yaml")
@@ -31,8 +46,8 @@ def redraw(run: Path, samples: Samples | None, output: Path, probe: Path | None 
         shown = again(run, recipe, samples, known.examples)
         listed = listed_in(run, recipe.seed or 0, shown)
         known = replace(known, examples=shown, listed=listed)
-    if probe is not None:
-        known = replace(known, probe=_probe(probe))
+    for path in probes:
+        known = replace(known, probe=_both(known.probe, _probe(path), path))
     page = rendering.render("report.html.jinja", known)
     store.write_file(output, lambda file: file.write(page.encode()))
     return output
@@ -41,8 +56,10 @@ def redraw(run: Path, samples: Samples | None, output: Path, probe: Path | None 
 def _probe(path: Path) -> store.Record:
     try:
         result = orjson.loads(path.read_bytes())
+        if "proxies" in result:
+            return _TOLD | {"batches": batch_rows(result), "fitted": batch_setting(result)}
         arms = result if "arms" in result else result.get("sweep")
-        found = {
+        found = _TOLD | {
             "rows": rows(result) if "settings" in result else [],
             "twins": setting(result) if "settings" in result else "",
             "arms": sweep_rows(arms) if arms else [],
@@ -52,10 +69,22 @@ def _probe(path: Path) -> store.Record:
         }
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise InputError(
-            f"{path}: expected the probe.json that `cleanpipe stability probe` writes, or the "
-            f"sweep.json of `cleanpipe stability sweep` ({error!r})"
+            f"{path}: expected the probe.json that `cleanpipe stability probe` writes, the "
+            "sweep.json of `cleanpipe stability sweep` or the calibration.json of `cleanpipe "
+            f"stability calibrate` ({error!r})"
         ) from error
     return found
+
+
+def _both(before: store.Record, now: store.Record, path: Path) -> store.Record:
+    """What two files tell, if none tells what the other does."""
+    if any(before.get(name) and now[name] for name in ("rows", "arms", "batches")):
+        raise InputError(
+            f"{path} holds the same kind of experiment as a file before it; name one of each kind"
+        )
+    return {name: before.get(name) or told for name, told in now.items()} | {
+        "copies": before.get("copies", True) and now["copies"]
+    }
 
 
 def again(run: Path, recipe: Recipe, samples: Samples, known: store.Record) -> store.Record:

@@ -11,7 +11,6 @@ import argparse
 import sys
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +21,13 @@ from scipy import stats
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import planted_training
 
-from cleanpipe.stability.attribution import nulls, permutation, trained_order
+from cleanpipe.stability.attribution import permutation, trained_order
 from cleanpipe.stability.attribution.answer import measured
-from cleanpipe.stability.attribution.exposed import exposed, known_documents, numeric
-from cleanpipe.stability.attribution.matching import Log, matched
-from cleanpipe.stability.attribution.question import Question, asked_of, windows
+from cleanpipe.stability.attribution.attribution import attribute
+from cleanpipe.stability.attribution.question import Question
 from cleanpipe.stability.probe import training
 
-EVENTS, DRAWS, SETTLED = 24, 1_999, 100
+EVENTS, SETTLED = 24, 100
 MODES = ("all", "clean")
 
 
@@ -68,31 +66,20 @@ class Known:
         found = planted_training.made(folder / "it", texts, seed, plan)
         opened = trained_order.export_of(found.order, None)
         self.who, _, _ = trained_order.read(found.order, opened, found.log)
-        measures = measured(found.run.folder)
-        self.names = numeric(measures)
-        self.documents = known_documents(self.who, measures.select("id", *self.names))
-        self.log = Log.of(found.log, self.who)
+        self.measures, self.log = measured(found.run.folder), found.log
         planted = found.planted["step"].to_numpy()
-        late = self.log.steps[self.log.steps > SETTLED]
+        steps = found.log["step"].to_numpy()
+        late = steps[steps > SETTLED]
         beside = np.abs(late[:, None] - planted[None, :]).min(axis=1) <= 1
         self.steps = {"all": late, "clean": late[~beside]}
 
     def ask(self, mode: str, place: tuple[int, int]) -> dict[str, Any]:
-        """Draw steps, and ask; the least p of the family, and whether anything is associated."""
+        """Draw steps, and ask: whether the family's null is rejected, and whether both are."""
         chance = np.random.default_rng([*place, 77])
         drawn = np.sort(chance.choice(self.steps[mode], EVENTS, replace=False))
-        question = Question(seed=place[1])
-        sets = matched(self.log, drawn, question.lags, question.seed)
-        lags = tuple(lag for lag in question.lags if lag <= sets.memory)
-        question = replace(question, lags=lags)
-        shifted = nulls.shifted_events(self.log, sets.cases, chance)
-        steps = windows((sets.steps, shifted), question)
-        numbers = exposed(self.who, self.documents, steps, self.names)
-        asked = asked_of(numbers, question, sets, set())
-        judged = permutation.judged(asked.values, place[1], DRAWS)
-        family = judged.p_family <= permutation.LEVEL
-        shift = nulls.shift_p(asked, shifted, judged.auroc) <= permutation.LEVEL
-        return {"family": bool(family.any()), "both": bool((family & shift).any())}
+        found = attribute(drawn, self.log, self.who, self.measures, Question(seed=place[1]))
+        family = found.judged.p_family <= permutation.LEVEL
+        return {"family": bool(family.any()), "both": bool(found.associated.any())}
 
 
 def main() -> None:

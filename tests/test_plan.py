@@ -13,9 +13,10 @@ from test_cli import cleanpipe
 
 from cleanpipe.cli.plan_view import show_plan
 from cleanpipe.errors import QuarantineError, RecipeError
+from cleanpipe.input.intake import find_shards
 from cleanpipe.planning.plan import Sampled, plan
 from cleanpipe.recipes.recipe_file import load
-from cleanpipe.run import Work, all_steps, find_shards, silent
+from cleanpipe.run import Work, all_steps, silent
 
 WORDS = ["river", "stone", "bread", "1984", "paper", "north", "cloud", "2001", "glass", "wheel"]
 RULES = {

@@ -16,10 +16,11 @@ from cleanpipe.duplicates import repeats
 from cleanpipe.duplicates.cuts import SPAN, Cuts
 from cleanpipe.errors import RecipeError
 from cleanpipe.input import corpus
+from cleanpipe.input.intake import find_shards
 from cleanpipe.planning.plan import Sampled
 from cleanpipe.planning.whatif import decide
 from cleanpipe.recipes.recipe_file import load
-from cleanpipe.run import Work, all_steps, find_shards, silent
+from cleanpipe.run import Work, all_steps, silent
 from cleanpipe.verify import faults_of
 
 MENU = "Home, news, sport, weather and all of the other pages of this site"

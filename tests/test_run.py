@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import InProcess, digests
 
-from cleanpipe.errors import QuarantineError, RecipeError
+from cleanpipe.errors import InputError, QuarantineError, RecipeError
 from cleanpipe.recipes.recipe_file import load
 from cleanpipe.run import Work, all_steps
 from cleanpipe.verify import faults_of
@@ -225,6 +225,12 @@ def test_an_output_below_its_input_is_not_its_own_input(clean):
     nested = {"input": {"path": "in"}, "output": {"path": "in/clean"}}
     clean(shards, **nested)
     assert clean(shards, **nested).stats["documents"]["read"] == 1
+
+
+def test_an_input_below_its_output_is_refused(clean):
+    """Files in the output folder are no input; where there are no others, that is said."""
+    with pytest.raises(InputError, match=r"lie in the output folder .* choose another --output"):
+        clean({"a": [{"id": "x", "text": PROSE}]}, input={"path": "in"}, output={"path": "in"})
 
 
 def test_a_wrong_name_of_the_text_column_is_said_at_once(clean):

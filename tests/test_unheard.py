@@ -5,9 +5,10 @@ import pytest
 from conftest import InProcess
 from fasttext_file import write_model
 
+from cleanpipe.input.intake import find_shards
 from cleanpipe.planning.plan import Sampled
 from cleanpipe.recipes.recipe_file import load
-from cleanpipe.run import Work, all_steps, find_shards
+from cleanpipe.run import Work, all_steps
 
 PATHS = "input: in\noutput: out\n"
 OWN = PATHS + "measure: {language: {model: mine.bin}}\n"  # the rules below stand in line 4

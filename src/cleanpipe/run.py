@@ -5,7 +5,6 @@ on where it was: what has a receipt is not done again, and what has none is done
 first time. Everything between the passes is decided again from the tables, in seconds.
 """
 
-import dataclasses
 import multiprocessing
 import os
 import shutil
@@ -30,7 +29,6 @@ from cleanpipe.errors import (
 )
 from cleanpipe.identity import choose_run, draw_seed
 from cleanpipe.input import corpus, intake
-from cleanpipe.input.places import canonical
 from cleanpipe.machines import machines
 from cleanpipe.measures import contamination, rescue
 from cleanpipe.measures.measure import block_name, carried_schema, kept_columns
@@ -127,14 +125,6 @@ def compile_for(recipe: Recipe, say: Callable[[str], None]) -> None:
     compile_cuts(recipe.cuts, say)
 
 
-def find_shards(recipe: Recipe) -> tuple[corpus.Shard, ...]:
-    """The shards that are not the output's own files: an output may lie below its input."""
-    inside = Path(recipe.output.path).resolve()
-    shards = corpus.find_shards(recipe.input)
-    found = [s for s in shards if not Path(canonical(s.path)).is_relative_to(inside)]
-    return tuple(dataclasses.replace(shard, number=n) for n, shard in enumerate(found))
-
-
 class Work:
     """A run under way in an output folder that this process has locked."""
 
@@ -184,7 +174,7 @@ class Work:
 
     def find(self) -> tuple[corpus.Shard, ...]:
         """The shards that are read."""
-        return find_shards(self.recipe)
+        return intake.find_shards(self.recipe)
 
     def look(self, number: int) -> store.Record:
         """Hash and cut one shard, in a worker."""

@@ -14,11 +14,12 @@ import zstandard
 from test_draw import drawn_in_stretches
 
 from cleanpipe.input.draw import Chance, Draw
+from cleanpipe.input.intake import find_shards
 from cleanpipe.planning.intervals import Sample, exactly
 from cleanpipe.planning.plan import Sampled, plan
 from cleanpipe.recipes.recipe import Recipe
 from cleanpipe.recipes.recipe_file import load
-from cleanpipe.run import find_shards, open_pool, silent
+from cleanpipe.run import open_pool, silent
 
 pytestmark = [pytest.mark.proof, pytest.mark.corpora, pytest.mark.timeout(7200)]
 FILES = {

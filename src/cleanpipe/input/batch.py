@@ -2,6 +2,7 @@
 
 import base64
 import dataclasses
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -113,8 +114,9 @@ def table_of(names: Sequence[str], columns: Sequence[pa.Array], rows: int) -> pa
 def renamed(names: Sequence[str], rename: dict[str, str], shard: str) -> list[str]:
     """The columns' new names; raises InputError where two become one."""
     new = [rename.get(name, name) for name in names]
+    often = Counter(new)
     for name, other in zip(names, new, strict=True):
-        if new.count(other) > 1:
+        if often[other] > 1:
             raise InputError(
                 f"{shard}: input.rename gives column {name!r} the name {other!r}, which another "
                 "column has; choose another name"

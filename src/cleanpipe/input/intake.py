@@ -1,13 +1,17 @@
-"""The input's columns, looked at before anything is measured: what cannot be, fails at once."""
+"""The input's shards and columns, before anything is measured: what cannot be, fails at once."""
 
 import base64
+import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
 
-from cleanpipe.input import readers
+from cleanpipe.errors import InputError
+from cleanpipe.input import corpus, readers
 from cleanpipe.input.corpus import Shard, Span
+from cleanpipe.input.places import canonical
 from cleanpipe.measures.measure import OWN
 from cleanpipe.nearest import did_you_mean
 from cleanpipe.recipes.recipe import Recipe
@@ -16,6 +20,22 @@ from cleanpipe.store import Record
 LOOK_INTO = 20  # shards without a document are skipped, but not a million of them
 SUSPICIOUS = 20  # documents without a text, and none with one: the column has another name
 OURS = ("copy", "augmented_by", "text")
+
+
+def find_shards(recipe: Recipe) -> tuple[Shard, ...]:
+    """The shards that are not the output's own files: an output may lie below its input.
+
+    Errors: InputError where nothing is left.
+    """
+    inside = Path(recipe.output.path).resolve()
+    shards = corpus.find_shards(recipe.input)
+    found = [s for s in shards if not Path(canonical(s.path)).is_relative_to(inside)]
+    if not found:
+        raise InputError(
+            f"all files of the input, {shards[0].path} among them, lie in the output folder "
+            f"{recipe.output.path}, whose files are no input: choose another --output"
+        )
+    return tuple(dataclasses.replace(shard, number=n) for n, shard in enumerate(found))
 
 
 def first_schema(

@@ -1,5 +1,6 @@
 """Parquet and Arrow files -> columns. Nothing of them is used before it is validated."""
 
+from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from typing import Literal
@@ -200,7 +201,7 @@ def _any_wanted(wanted: Wanted, first: int, count: int) -> bool:
 
 def _check_columns(schema: pa.Schema, text: str) -> None:
     names = schema.names
-    twice = [name for name in names if names.count(name) > 1]
+    twice = [name for name, often in Counter(names).items() if often > 1]
     if twice:
         raise BrokenShardError("broken_shard", f"two columns are named {twice[0]!r}")
     if text not in names:

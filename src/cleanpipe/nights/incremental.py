@@ -20,6 +20,7 @@ from cleanpipe.errors import InputError, RecipeError
 from cleanpipe.input import places
 from cleanpipe.input.bytestream import content_hash
 from cleanpipe.input.corpus import Shard
+from cleanpipe.input.intake import find_shards
 from cleanpipe.machines.machines import Calls
 from cleanpipe.nights.earlier import Earlier
 from cleanpipe.nights.index import Index, build
@@ -27,7 +28,7 @@ from cleanpipe.nights.nightly import OTHER, confirm
 from cleanpipe.outcome import Run
 from cleanpipe.pace import Tell, silent
 from cleanpipe.recipes.recipe import Recipe
-from cleanpipe.run import Work, all_steps, find_shards, open_pool
+from cleanpipe.run import Work, all_steps, open_pool
 
 FORGOTTEN = ("read", "forgotten")
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from cleanpipe import identity, store
 from cleanpipe.input import places
+from cleanpipe.input.intake import find_shards
 from cleanpipe.nights.status import CONFIRMED
 from cleanpipe.recipes.recipe import Recipe
-from cleanpipe.run import find_shards
 
 OTHER = {
     "recipe": "recipe",

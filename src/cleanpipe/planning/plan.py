@@ -19,6 +19,7 @@ from cleanpipe.duplicates import repeats
 from cleanpipe.errors import RecipeError
 from cleanpipe.identity import known_seed
 from cleanpipe.input import corpus
+from cleanpipe.input.intake import find_shards
 from cleanpipe.machines.machines import Calls
 from cleanpipe.pace import Tell, silent
 from cleanpipe.planning import predict, probe, sampling
@@ -26,7 +27,7 @@ from cleanpipe.planning.intervals import Floats, Interval, Sample, exactly, tota
 from cleanpipe.planning.notices import Drawn
 from cleanpipe.recipes.recipe import Recipe
 from cleanpipe.rules.urls import CAP
-from cleanpipe.run import Work, find_shards, open_pool
+from cleanpipe.run import Work, open_pool
 
 VERSION = 1
 SHARE = 0.01

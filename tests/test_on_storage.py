@@ -179,7 +179,7 @@ def test_a_rollback_is_published_like_a_run(published):
     store.point_back(control, 1)
     publication.push(output, PLACE)
     head = orjson.loads(objects.read(f"{PLACE}/_cleanpipe/HEAD.json")[0])
-    assert head == {"manifest": "manifest-1.json", "last": 2}
+    assert head == {"format": 1, "manifest": "manifest-1.json", "last": 2}
     assert objects.read(f"{PLACE}/_cleanpipe/manifest-2.json") is not None
 
 

@@ -227,6 +227,22 @@ def test_an_output_below_its_input_is_not_its_own_input(clean):
     assert clean(shards, **nested).stats["documents"]["read"] == 1
 
 
+def test_inputs_are_only_read(clean, tmp_path):
+    """Neither a byte of them changes nor a time, and files that nobody may write are read."""
+    shards = {"a": [{"id": "x", "text": PROSE}, {"id": "y", "text": PROSE}]}
+    clean(shards)
+    files = sorted((tmp_path / "in").rglob("*"))
+    for path in files:
+        path.chmod(0o444)
+    before = [(path.read_bytes(), path.stat().st_mtime_ns) for path in files]
+    (tmp_path / "in").chmod(0o555)
+    recipe = load(tmp_path / "recipe.yaml", output=str(tmp_path / "again"))
+    assert all_steps(Work(recipe, InProcess(), lambda *_: None)).stats["documents"]["read"] == 2
+    assert before == [(path.read_bytes(), path.stat().st_mtime_ns) for path in files]
+    assert files == sorted((tmp_path / "in").rglob("*"))
+    (tmp_path / "in").chmod(0o755)
+
+
 def test_an_input_below_its_output_is_refused(clean):
     """Files in the output folder are no input; where there are no others, that is said."""
     with pytest.raises(InputError, match=r"lie in the output folder .* choose another --output"):

@@ -53,6 +53,13 @@ def test_no_code_is_made_of_data(path):
                 assert given.get(name) is value, f"{call} without {name}={value}"
 
 
+def test_processes_are_never_forked():
+    """Polars and Arrow hold threads and locks, which a fork would copy in an unknown state."""
+    told = "".join(path.read_text(encoding="utf-8") for path in OURS)
+    assert re.findall(r"get_context\(([^)]*)\)", told) == ['"spawn"']
+    assert not re.search(r"os\.fork|set_start_method|ProcessPoolExecutor\(", told)
+
+
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.name)
 def test_templates_escape_everything(path):
     """No template marks a value as safe but our own style and script, or switches escaping off."""

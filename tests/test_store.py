@@ -62,6 +62,17 @@ def test_a_folder_that_cannot_be_written_is_an_output_error(tmp_path):
         store.write_json(tmp_path / "file" / "x.json", {})
 
 
+def test_a_folder_of_a_later_version_is_refused(tmp_path):
+    """Before anything in it is read: what a later version means by its files is not known here."""
+    control = tmp_path / "_cleanpipe"
+    store.publish(control, {"number": 1, "run": "0001"})
+    assert store.current_manifest(tmp_path) == {"number": 1, "run": "0001"}
+    store.write_json(control / "HEAD.json", {"format": 2, "manifest": "manifest-1.json"})
+    for read in (lambda: store.current_manifest(tmp_path), lambda: store.last_number(control)):
+        with pytest.raises(OutputError, match=r"has the format 2, .* install the later one"):
+            read()
+
+
 def test_check_files_names_what_changed(tmp_path):
     """A flipped byte and a missing file are each named."""
     records = [

@@ -104,6 +104,7 @@ def open_pool(recipe: Recipe, workers: int | None, tell: Tell) -> Iterator[machi
     output = Path(recipe.output.path)
     lock = store.take_lock(output / "_cleanpipe" / "lock")
     try:
+        store.current_manifest(output)  # refuses a folder of a later version
         ready(recipe.output.publish_to, alone=recipe.output.publish_alone)  # hours before
         pool = machines.connect(recipe, compile_for) or Pool(workers or os.cpu_count() or 1, lock)
         try:

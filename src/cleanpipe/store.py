@@ -31,6 +31,8 @@ ROWS_IN_GROUP = 1_000  # single documents are read back from parts: 0.6 ms a gro
 ZSTD_LEVEL = 3
 TEMPORARY = ".tmp-"
 LEFTOVER = re.compile(r"\.tmp-.+-\d+-[0-9a-f]{8}")
+FORMAT = 1
+"""Of output folders; one of a later format is refused."""
 ORPHANS_LEAVE_WITHIN = 60.0  # seconds; workers of a killed run leave as soon as their pipe closes
 Record = dict[str, Any]
 """What a receipt says of a file: name, rows, bytes, xxh3_128."""
@@ -250,22 +252,37 @@ def publish(control: Path, manifest: Record) -> None:
     """Write the next manifest and point HEAD at it: the moment a run becomes visible."""
     name = f"manifest-{manifest['number']}.json"
     write_json(control / name, manifest)
-    write_json(control / "HEAD.json", {"manifest": name})
+    write_json(control / "HEAD.json", {"format": FORMAT, "manifest": name})
 
 
 def point_back(control: Path, number: int) -> None:
     """Point HEAD at an earlier manifest; the numbers of later ones are never given again."""
-    head = {"manifest": f"manifest-{number}.json", "last": last_number(control)}
+    last = last_number(control)
+    head = {"format": FORMAT, "manifest": f"manifest-{number}.json", "last": last}
     write_json(control / "HEAD.json", head)
+
+
+def _head(control: Path) -> Record | None:
+    """What HEAD.json says; None where nothing was published yet.
+
+    Errors: OutputError for a folder of a later format: what it holds would be misread.
+    """
+    path = control / "HEAD.json"
+    if not path.exists():
+        return None
+    head: Record = read_json(path)
+    if head.get("format", 1) > FORMAT:
+        raise OutputError(
+            f"{control.parent} has the format {head['format']}, which a later version of cleanpipe "
+            f"wrote; this one knows {FORMAT}: install the later one, or choose another --output"
+        )
+    return head
 
 
 def last_number(control: Path) -> int:
     """The highest number that HEAD ever pointed at; one that a kill left ahead does not count."""
-    head = control / "HEAD.json"
-    if not head.exists():
-        return 0
-    known = read_json(head)
-    return int(known.get("last", _number(known["manifest"])))
+    head = _head(control)
+    return 0 if head is None else int(head.get("last", _number(head["manifest"])))
 
 
 def _number(name: str) -> int:
@@ -274,8 +291,8 @@ def _number(name: str) -> int:
 
 def manifests(control: Path) -> list[Record]:
     """The published manifest and those before it, oldest first; none that was rolled back."""
-    head = control / "HEAD.json"
-    number = _number(read_json(head)["manifest"]) if head.exists() else 0
+    head = _head(control)
+    number = 0 if head is None else _number(head["manifest"])
     found: list[Record] = []
     while number:
         path = control / f"manifest-{number}.json"
@@ -294,12 +311,13 @@ def rolled_back(control: Path) -> list[Record]:
 
 
 def current_manifest(output: Path) -> Record | None:
-    """The manifest that HEAD points at, or None where nothing was published yet."""
-    head = output / "_cleanpipe" / "HEAD.json"
-    if not head.exists():
-        return None
-    manifest: Record = read_json(head.parent / read_json(head)["manifest"])
-    return manifest
+    """The manifest that HEAD points at, or None where nothing was published yet.
+
+    Errors: OutputError for a folder that a later version wrote.
+    """
+    control = output / "_cleanpipe"
+    head = _head(control)
+    return None if head is None else dict(read_json(control / head["manifest"]))
 
 
 def check_files(folder: Path, records: Iterable[Record]) -> list[str]:

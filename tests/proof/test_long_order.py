@@ -34,11 +34,12 @@ batches, proof, _ = trained_order.read(folder / "tokens" / "steps.jsonl", export
 measured = folder / "measures.parquet"
 found = attribute(steps, table, batches, pl.read_parquet(measured), Question())
 used = resource.getrusage(resource.RUSAGE_SELF)
+held = next(x for x in open("/proc/self/status") if x.startswith("VmHWM"))  # not the parent's, too
 first = [event["candidates"][0]["id"] for event in candidates(found)]
 told = {"verified": proof.verified, "steps": proof.steps, "events": len(steps), "first": first,
     "measure": found.findings()[0]["measure"], "clean": found.clean,
     "asked": len(found.asked.sets.cases), "seconds": used.ru_utime + used.ru_stime,
-    "largest": used.ru_maxrss}
+    "largest": int(held.split()[1])}
 print(json.dumps(told))
 """
 

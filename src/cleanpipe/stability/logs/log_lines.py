@@ -211,33 +211,30 @@ def _rows(lines: pl.Series, form: Lines, last: int | None = None) -> pl.DataFram
     """Rows of some lines; `last` is the step that stands above them."""
     line = pl.col("line")
     columns = [
-        _plain(line.str.extract(form.fields[name]), form.letters).cast(kind, strict=False)
+        _plain(line.str.extract(form.fields[name]), name, form.letters).cast(kind, strict=False)
         if name in form.fields
         else pl.lit(None, kind)
         for name, kind in SCHEMA.items()
         if name != "step"
     ]
     names = [name for name in SCHEMA if name != "step"]
-    step = line.str.extract(form.step).cast(pl.Int64, strict=False)
-    table = lines.to_frame("line").lazy()
+    step = pl.col("step").cast(pl.Int64, strict=False)
+    table = lines.to_frame("line").lazy().with_columns(line.str.extract(form.step).alias("step"))
+    chosen = [step, *(c.alias(n) for c, n in zip(columns, names, strict=True))]
     if not form.below:
-        return (
-            table.filter(line.str.contains(form.step))
-            .select(step.alias("step"), *(c.alias(n) for c, n in zip(columns, names, strict=True)))
-            .collect()
-        )
+        return table.filter(pl.col("step").is_not_null()).select(chosen).collect()
     values = pl.any_horizontal(pl.col(names).is_not_null())
     return (
-        table.select(step.alias("step"), *(c.alias(n) for c, n in zip(columns, names, strict=True)))
+        table.select(chosen)
         .with_columns(pl.col("step").forward_fill().fill_null(pl.lit(last, pl.Int64)))
         .filter(pl.col("step").is_not_null() & values)
         .collect()
     )
 
 
-def _plain(number: pl.Expr, letters: bool) -> pl.Expr:
-    """A number as digits that a cast understands."""
-    plain = number.str.replace_all(",", "", literal=True)
+def _plain(number: pl.Expr, name: str, letters: bool) -> pl.Expr:
+    """A number as digits that a cast understands; only counts of tokens have commas."""
+    plain = number.str.replace_all(",", "", literal=True) if name == "tokens" else number
     if letters:
         for letter, power in LETTERS.items():
             plain = plain.str.replace(f"{letter}$", f"e{power}")

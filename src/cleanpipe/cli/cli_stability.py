@@ -79,7 +79,7 @@ def sweep(
     output
         Where a log a run (JSON lines), runs.csv and sweep.json go.
     form
-        `quick` (minutes) or `standard` (larger models, longer, five learning rates: a night).
+        `quick` (minutes) or `standard` (larger models, longer, four learning rates: a night).
     json
         Print the result as JSON.
     """

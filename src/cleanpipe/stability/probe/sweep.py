@@ -86,9 +86,8 @@ class Sweep:
 FORMS = {
     "quick": Sweep(),
     "standard": Sweep(
-        seeds=8,
-        rates=(1e-3, 4e-3, 1e-2, 3e-2, 1e-1),
-        steps=1200,
+        rates=(1e-3, 1e-2, 3e-2, 1e-1),
+        steps=800,
         batch=16,
         every=25,
         warmup=100,

@@ -66,7 +66,6 @@ class Form:
 QUICK = Form()
 STANDARD = Form(
     kinds=tuple(kind for kind in FAULTS if kind != "placebo"),
-    seeds=8,
     rates=(1e-3, 4e-3, 1e-2),
     checkpoints=(100, 400, 1200, 2400),
 )

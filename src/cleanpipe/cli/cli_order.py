@@ -3,6 +3,7 @@
 import contextlib
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -52,20 +53,28 @@ RankIndices = Annotated[Path, Parameter(help="data-indices/rank*.tsv.gz, of ever
 Rows = Annotated[Path, Parameter(help="The rows' numbers in the order of training (.npy).")]
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Loader:
+    """The options of loaders whose batches follow from arithmetic."""
+
+    sequences: OwnSequences
+    length: Length
+    steps: Steps
+    micro_steps: MicroSteps = 1
+    ranks: Ranks = 1
+
+
 @order.command
 def llmc(
     export: Export,
     to: To,
     *,
-    sequences: OwnSequences,
-    length: Length,
-    steps: Steps,
-    micro_steps: MicroSteps = 1,
-    ranks: Ranks = 1,
+    loader: Loader,
     shuffled: Shuffled = True,
 ) -> int:
     """Of llm.c, by the arithmetic of its loader and the fixed seed of its shuffle."""
-    return _by_rule(export, to, "llmc", (sequences, length, steps, micro_steps, ranks), shuffled)
+    return _by_rule(export, to, "llmc", loader, shuffled)
 
 
 @order.command(name="train-gpt2")
@@ -73,14 +82,10 @@ def train_gpt2(
     export: Export,
     to: To,
     *,
-    sequences: OwnSequences,
-    length: Length,
-    steps: Steps,
-    micro_steps: MicroSteps = 1,
-    ranks: Ranks = 1,
+    loader: Loader,
 ) -> int:
     """Of train_gpt2.py and build-nanogpt, which read from the beginning, not shuffled."""
-    return _by_rule(export, to, "python", (sequences, length, steps, micro_steps, ranks))
+    return _by_rule(export, to, "python", loader)
 
 
 @order.command(name="modded-nanogpt")
@@ -88,14 +93,10 @@ def modded_nanogpt(
     export: Export,
     to: To,
     *,
-    sequences: OwnSequences,
-    length: Length,
-    steps: Steps,
-    micro_steps: MicroSteps = 1,
-    ranks: Ranks = 1,
+    loader: Loader,
 ) -> int:
     """Of modded-nanogpt's loader of whole batches, not shuffled."""
-    return _by_rule(export, to, "modded", (sequences, length, steps, micro_steps, ranks))
+    return _by_rule(export, to, "modded", loader)
 
 
 @order.command
@@ -126,7 +127,7 @@ def nanogpt(
     known = {"sequences": sequences, "length": length, "micro_steps": micro_steps}
     asked = {"eval_interval": eval_interval, "eval_batches": eval_batches}
     with _reading(state):
-        begun = torch.load(state, weights_only=True)
+        begun = torch.load(state, map_location="cpu", weights_only=True)
     return _write(to, mappers.nanogpt(_open(export), begun, steps=steps, **known, **asked))
 
 
@@ -208,23 +209,11 @@ def instances(
     return _write(to, mappers.instances(_open(export), wanted, length=length, per_step=sequences))
 
 
-def _by_rule(
-    export: Path, to: Path, rule: str, sizes: tuple[int, int, int, int, int], shuffled: bool = True
-) -> int:
+def _by_rule(export: Path, to: Path, rule: str, loader: Loader, shuffled: bool = True) -> int:
     from cleanpipe.export import mappers  # noqa: PLC0415 - heavy; --help needs none
 
-    _positive(*sizes)
-    sequences, length, steps, micro_steps, ranks = sizes
-    found = mappers.llmc(
-        _open(export),
-        sequences=sequences,
-        length=length,
-        steps=steps,
-        micro_steps=micro_steps,
-        ranks=ranks,
-        rule=rule,
-        shuffled=shuffled,
-    )
+    _positive(*astuple(loader))
+    found = mappers.llmc(_open(export), rule=rule, shuffled=shuffled, **asdict(loader))
     return _write(to, found)
 
 

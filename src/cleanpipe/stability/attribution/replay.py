@@ -56,11 +56,10 @@ def function(name: str) -> Callable[..., Any]:
 
 def own_model(path: Path) -> nn.Module:
     """The model of a checkpoint that `cleanpipe stability probe` wrote."""
-    from cleanpipe.stability.probe.training import Trainer  # noqa: PLC0415 - torch only where it is used
+    from cleanpipe.stability.probe.training import Trainer, stored  # noqa: PLC0415 - torch only where it is used
 
     try:
-        state = torch.load(path, weights_only=True)
-        return Trainer.resume(state).model
+        return Trainer.resume(stored(path)).model.cpu()
     except (
         *(OSError, RuntimeError, KeyError, TypeError, ValueError),
         UnpicklingError,

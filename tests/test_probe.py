@@ -82,6 +82,7 @@ def test_kinds_are_compared_with_the_placebo_of_their_seed():
     assert found["bad"]["diverged"] == 6
     assert found["bad"]["diverged_p"] == 2 / 64
     assert found["fine"]["excess_loss"]["p"] > 0.5
+    assert orjson.loads(orjson.dumps(found)) == found  # no number of NumPy's, which JSON has not
     assert found["fine"]["diverged_p"] == 1
     assert found["placebo_again"]["recovery_steps"] == 0
     assert found["bad"]["recovery_steps"] == 100
@@ -155,6 +156,22 @@ def test_a_probe_runs_and_goes_on_where_it_was_stopped(texts, tmp_path):
     assert twins.probe(*texts, tmp_path / "out", FORM, lambda *_: None) == result
     with pytest.raises(RecipeError, match="other settings"):
         twins.probe(*texts, tmp_path / "out", replace(FORM, seeds=3), lambda *_: None)
+
+
+def test_trainings_side_by_side_change_nothing(texts, tmp_path):
+    """One worker and three give the same result, and every log but its times is the same."""
+    alone = twins.probe(*texts, tmp_path / "alone", FORM, lambda *_: None, workers=1)
+    assert twins.probe(*texts, tmp_path / "three", FORM, lambda *_: None, workers=3) == alone
+    logs = sorted((tmp_path / "alone").rglob("*.jsonl"))
+    assert len(logs) == 2 * 6 + 2
+    for log in logs:
+        other = tmp_path / "three" / log.relative_to(tmp_path / "alone")
+        assert losses(log) == losses(other)
+
+
+def losses(log):
+    lines = [orjson.loads(line) for line in log.read_bytes().splitlines()]
+    return [(line["step"], line["loss"], line["grad_norm"]) for line in lines]
 
 
 @pytest.mark.parametrize(

@@ -73,8 +73,9 @@ _held: list[Inherited] = []
 class Pool:
     """Workers for one run; many threads may call it at once."""
 
-    def __init__(self, workers: int, lock: int) -> None:
+    def __init__(self, workers: int, lock: int, deadline: float | None = None) -> None:
         self.workers = workers
+        self.deadline = deadline or DEADLINE
         reader, self._writer = multiprocessing.Pipe(duplex=False)
         # read when a worker imports Polars, long before it gets a task
         os.environ["POLARS_MAX_THREADS"] = "1"
@@ -108,7 +109,7 @@ class Pool:
             pool = self._pool
             self._called = True
             try:
-                future = pool.schedule(function, args=arguments, timeout=DEADLINE)
+                future = pool.schedule(function, args=arguments, timeout=self.deadline)
                 return self._result(future, pool)
             except (ProcessExpired, FutureTimeoutError) as error:
                 failures.append(error)
@@ -130,7 +131,7 @@ class Pool:
             self._called = True
             try:
                 future = pool.schedule(
-                    function, args=arguments, timeout=max(LEAST_DEADLINE, share * DEADLINE)
+                    function, args=arguments, timeout=max(LEAST_DEADLINE, share * self.deadline)
                 )
                 self._result(future, pool)
             except (ProcessExpired, FutureTimeoutError) as error:
@@ -142,7 +143,7 @@ class Pool:
 
     def _result(self, future: Future[Any], pool: pebble.ProcessPool) -> Any:
         """Wait for a call; Pebble leaves calls of a pool that broke or was stopped unanswered."""
-        deadline = time.monotonic() + 2 * DEADLINE
+        deadline = time.monotonic() + 2 * self.deadline
         while not wait([future], timeout=POLL).done:
             if self._closed:
                 raise CleanpipeError("the run was stopped; run again to go on where it was")

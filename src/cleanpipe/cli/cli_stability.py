@@ -24,7 +24,13 @@ people = Console(stderr=True, highlight=False)
 
 @stability.command
 def probe(
-    *, raw: str, clean: str, output: Path = Path("probe"), form: str = "quick", json: bool = False
+    *,
+    raw: str,
+    clean: str,
+    output: Path = Path("probe"),
+    form: str = "quick",
+    workers: int | None = None,
+    json: bool = False,
 ) -> int:
     """Train small twins: what faults, and what cleaning removed, do to the steps that follow.
 
@@ -41,6 +47,8 @@ def probe(
     form
         `quick` (minutes) or `standard` (all faults, three learning rates, four checkpoints, and
         the arms of `stability sweep`: a night).
+    workers
+        Trainings side by side; changes nothing in the result. Default: one a processor.
     json
         Print the result as JSON.
     """
@@ -51,7 +59,7 @@ def probe(
     from cleanpipe.stability.probe.shown import show_probe, show_sweep  # noqa: PLC0415
 
     with Progress(people) as progress:
-        result = probing.probe(raw, clean, output, form, progress.tell)
+        result = probing.probe(raw, clean, output, form, progress.tell, workers)
     if json:
         _print(result)
         return 0
@@ -63,7 +71,13 @@ def probe(
 
 @stability.command
 def sweep(
-    *, raw: str, clean: str, output: Path = Path("sweep"), form: str = "quick", json: bool = False
+    *,
+    raw: str,
+    clean: str,
+    output: Path = Path("sweep"),
+    form: str = "quick",
+    workers: int | None = None,
+    json: bool = False,
 ) -> int:
     """Train small models from the start, on raw and on cleaned text, at equal tokens.
 
@@ -80,6 +94,8 @@ def sweep(
         Where a log a run (JSON lines), runs.csv and sweep.json go.
     form
         `quick` (minutes) or `standard` (larger models, longer, four learning rates: a night).
+    workers
+        Trainings side by side; changes nothing in the result. Default: one a processor.
     json
         Print the result as JSON.
     """
@@ -90,7 +106,7 @@ def sweep(
     from cleanpipe.stability.probe.shown import show_sweep  # noqa: PLC0415
 
     with Progress(people) as progress:
-        result = probing.arms(raw, clean, output, form, progress.tell)
+        result = probing.arms(raw, clean, output, form, progress.tell, workers)
     if json:
         _print(result)
     else:

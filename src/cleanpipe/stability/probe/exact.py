@@ -116,7 +116,7 @@ def compared(arms: list[dict[str, Any]], kinds: Sequence[str]) -> dict[str, Any]
             "excess_loss": effect(np.array([excess(*pair) for pair in pairs])),
             "diverged": sum(twin["diverged"] for twin in twins),
             "diverged_placebo": sum(placebo["diverged"] for placebo in placebos),
-            "diverged_p": stats.binomtest(only[0], sum(only)).pvalue if sum(only) else 1.0,
+            "diverged_p": float(stats.binomtest(only[0], sum(only)).pvalue) if sum(only) else 1.0,
             "recovery_steps": float(np.median([recovery(*pair, spread) for pair in pairs])),
             "peaks": {
                 name: effect(

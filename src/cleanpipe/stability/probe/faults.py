@@ -23,9 +23,8 @@ class Ground:
 
     sequences: Ids
     """(n, length + 1): clean ones, which training does not see otherwise."""
-    vocabulary: int
-    encode: Callable[[str], list[int]]
-    decode: Callable[[list[int]], str]
+    tokenizer: Any
+    """Of `tokenizers`, or what encodes and decodes as it does."""
     rare: Ids
     """Tokens that the training text has hardly or never."""
 
@@ -35,11 +34,20 @@ class Ground:
         vocabulary = tokenizer.get_vocab_size()
         counts = np.bincount(trained_on, minlength=vocabulary)
         rare = np.argsort(counts, kind="stable")[: max(8, vocabulary // 100)]
+        return cls(sequences, tokenizer, rare)
 
-        def encode(text: str) -> list[int]:
-            return list(tokenizer.encode(text, add_special_tokens=False).ids)
+    @property
+    def vocabulary(self) -> int:
+        """How many tokens there are."""
+        return int(self.tokenizer.get_vocab_size())
 
-        return cls(sequences, vocabulary, encode, tokenizer.decode, rare)
+    def encode(self, text: str) -> list[int]:
+        """The tokens of a text."""
+        return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def decode(self, ids: list[int]) -> str:
+        """The text of tokens."""
+        return str(self.tokenizer.decode(ids))
 
     def drawn(self, count: int, chance: Chance) -> Ids:
         """Clean sequences, none twice as long as there are enough."""

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 
 from cleanpipe.stability.probe.model import Shape
-from cleanpipe.stability.probe.training import Optimizer, Trainer, copy_ratio
+from cleanpipe.stability.probe.training import Optimizer, Trainer, copy_ratio, stored
 
 Ids = npt.NDArray[np.int64]
 Tell = Callable[[str, int, int], None]
@@ -43,6 +43,10 @@ class Plan:
         shape = self.shape
         return f"proxy-{shape.layers}x{shape.width}-seed{self.seed}"
 
+    def path(self, folder: Path) -> Path:
+        """Where the trained proxy is kept."""
+        return folder / f"{self.name}.pt"
+
 
 def repeated(spans: Ids, periods: Ids) -> Ids:
     """Each row's first tokens, as many as its period, again and again."""
@@ -69,10 +73,10 @@ def train(
     plan: Plan, sequences: Ids, held_out: Ids, folder: Path, tell: Tell
 ) -> tuple[Trainer, float]:
     """The proxy of a plan, and its copy ratio; goes on where an earlier call was stopped."""
-    path = folder / f"{plan.name}.pt"
+    path = plan.path(folder)
     log = folder / f"{plan.name}.jsonl"
     if path.exists():
-        trainer = Trainer.resume(torch.load(path, weights_only=True), log)
+        trainer = Trainer.resume(stored(path), log)
         lines = log.read_bytes().splitlines(keepends=True)
         log.write_bytes(b"".join(lines[: trainer.step]))  # later steps are taken again
     else:

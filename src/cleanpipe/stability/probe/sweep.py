@@ -6,7 +6,7 @@ same learning rates. Training losses are never compared across arms: easier text
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from itertools import product
 from pathlib import Path
@@ -22,7 +22,8 @@ from cleanpipe.errors import InputError, RecipeError
 from cleanpipe.stability.probe import endpoints, packing, pools
 from cleanpipe.stability.probe.faults import inserted
 from cleanpipe.stability.probe.model import Shape
-from cleanpipe.stability.probe.training import Line, Machine, Optimizer, Trainer, deterministic
+from cleanpipe.stability.probe.side_by_side import side_by_side
+from cleanpipe.stability.probe.training import Line, Machine, Optimizer, Trainer
 
 Ids = npt.NDArray[np.int64]
 Tell = Callable[[str, int, int], None]
@@ -105,29 +106,44 @@ class Held:
 
 
 def sweep(
-    raw: list[str], clean: list[str], folder: Path, form: Sweep, tell: Tell
+    raw: list[str],
+    clean: list[str],
+    folder: Path,
+    form: Sweep,
+    tell: Tell,
+    workers: int | None = None,
 ) -> dict[str, Any]:
     """Train every arm, seed and learning rate; compare; write sweep.json and runs.csv to `folder`.
 
+    `workers` runs go on side by side, which changes nothing in the result; one a processor if not
+    given.
+
     Errors: InputError for too little text; RecipeError if the folder holds another sweep.
     """
-    deterministic()
     (folder / "runs").mkdir(parents=True, exist_ok=True)
     _same(folder, {"raw": raw, "clean": clean, "form": asdict(form)})
     pool = pools.read(raw, clean)
     tokenizer = packing.trained_tokenizer(pool.sample(), form.shape.vocabulary)
     held = _held(pool, tokenizer, form)
     wanted = list(product(range(form.seeds), form.arms, form.rates))
-    runs: list[dict[str, Any]] = []
+    missing = [run for run in wanted if not _path(folder, run).exists()]
     lost: list[tuple[int, int]] = []
-    for seed in range(form.seeds):
-        text = pools.chosen(pool, tokenizer, seed, form.tokens)
-        lost.append(text.tokens)
-        for arm in form.arms:
-            given = _given(text, ARMS[arm], tokenizer, form, seed)
-            for rate in form.rates:
-                runs.append(_run(form, (seed, arm, rate), given, held, folder / "runs"))
-                tell("runs", len(runs), len(wanted))
+
+    def tasks() -> Iterator[tuple[Any, ...]]:
+        """Of what is missing, with its text, which is made once for all rates."""
+        for seed in range(form.seeds):
+            text = pools.chosen(pool, tokenizer, seed, form.tokens)
+            lost.append(text.tokens)
+            for arm in form.arms:
+                rates = [rate for rate in form.rates if (seed, arm, rate) in missing]
+                given = _given(text, ARMS[arm], tokenizer, form, seed) if rates else None
+                for rate in rates:
+                    yield form, (seed, arm, rate), given, held, folder
+
+    begun = 1 + len(wanted) - len(missing)
+    for done, _ in enumerate(side_by_side(_run, tasks(), workers), begun):
+        tell("runs", done, len(wanted))
+    runs = [dict(orjson.loads(_path(folder, run).read_bytes())) for run in wanted]
     table = pl.DataFrame([endpoints.row(run) for run in runs])
     store.write_file(folder / "runs.csv", lambda to: to.write(table.write_csv().encode()))
     against = {arm: ARMS[arm].against for arm in form.arms if ARMS[arm].against in form.arms}
@@ -178,16 +194,22 @@ def _given(text: pools.Text, arm: Arm, tokenizer: Any, form: Sweep, seed: int) -
     return inserted(found, few, arm.noise, chance)
 
 
-def _run(
-    form: Sweep, place: tuple[int, str, float], given: Ids, held: Held, home: Path
-) -> dict[str, Any]:
-    """One run's end points; from its file, where it was done before."""
-    seed, name, rate = place
+Run = tuple[int, str, float]
+"""Seed, arm and learning rate."""
+
+
+def _path(folder: Path, run: Run) -> Path:
+    """Where a run's end points are kept."""
+    seed, name, rate = run
     title = f"{name.replace(' ', '-').replace('%', 'percent')}-lr-{rate:g}-seed-{seed}"
-    path = home / f"{title}.json"
-    if path.exists():
-        return dict(orjson.loads(path.read_bytes()))
-    log = home / f"{title}.jsonl"
+    return folder / "runs" / f"{title}.json"
+
+
+def _run(form: Sweep, run: Run, given: Ids, held: Held, folder: Path) -> None:
+    """Train one model, and keep its end points."""
+    seed, name, rate = run
+    path = _path(folder, run)
+    log = path.with_suffix(".jsonl")
     log.unlink(missing_ok=True)
     arm = ARMS[name]
     options = replace(Optimizer(lr=rate, warmup=form.warmup), **dict[str, Any](arm.changes))
@@ -206,7 +228,6 @@ def _run(
     result["seen_loss"] = _finite(trainer.loss(sampled))
     result |= endpoints.of_log(lines, form.steps)
     store.write_file(path, lambda to: to.write(orjson.dumps(result)))
-    return result
 
 
 def _look(trainer: Trainer, held: Held) -> dict[str, float | None]:

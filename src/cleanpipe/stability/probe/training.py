@@ -56,6 +56,8 @@ def deterministic() -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or cuBLAS draws lots, too
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
+    # that also fills new memory, a tenth of a step; nothing here reads what was not written
+    torch.utils.deterministic.fill_uninitialized_memory = False
 
 
 @dataclass(frozen=True)
@@ -208,6 +210,11 @@ class Trainer:
         if state.get("skip") and trainer.skip:
             trainer.skip = SkipStep(**deepcopy(state["skip"]))
         return trainer
+
+
+def stored(path: Path) -> dict[str, Any]:
+    """A state that torch.save wrote: on the processor, wherever it was trained."""
+    return dict(torch.load(path, map_location="cpu", weights_only=True))
 
 
 def _copied(adam: dict[str, Any]) -> dict[str, Any]:

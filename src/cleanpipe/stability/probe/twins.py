@@ -24,7 +24,8 @@ from cleanpipe.stability.probe import excerpts, packing, proxies
 from cleanpipe.stability.probe.exact import SPREAD, compared
 from cleanpipe.stability.probe.faults import FAULTS, Ground
 from cleanpipe.stability.probe.model import Shape
-from cleanpipe.stability.probe.training import Line, Machine, Trainer, deterministic
+from cleanpipe.stability.probe.side_by_side import side_by_side
+from cleanpipe.stability.probe.training import Line, Machine, Trainer, stored
 
 Ids = npt.NDArray[np.int64]
 Tell = Callable[[str, int, int], None]
@@ -118,29 +119,39 @@ def read(raw: str, clean: str, form: Form) -> Data:
     return Data(stream, others[:FIXED], ground, taken.sequences())
 
 
-def probe(raw: str, clean: str, folder: Path, form: Form, tell: Tell) -> dict[str, Any]:
+def probe(
+    raw: str, clean: str, folder: Path, form: Form, tell: Tell, workers: int | None = None
+) -> dict[str, Any]:
     """Train, branch, compare; the result is also written to probe.json in `folder`.
+
+    `workers` trainings go on side by side, which changes nothing in the result; one a processor
+    if not given.
 
     Errors: InputError for too little text; RecipeError if the folder holds another probe.
     """
-    deterministic()
-    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "twins").mkdir(parents=True, exist_ok=True)
     _same(folder, {"raw": raw, "clean": clean, "form": asdict(form)})
     data = read(raw, clean, form)
     faults = [*form.kinds, *([REMOVED] if len(data.removed) >= form.plan.batch else [])]
     kinds = [*PLACEBOS, *faults, *(kind + SPREAD for kind in faults)]
     settings = list(product(form.checkpoints, form.rates))
-    whole = len(settings) * form.seeds * len(kinds)
-    done = 0
-    arms: list[dict[str, Any]] = []
+    branches = list(product(form.checkpoints, range(form.seeds)))
+    tell("checkpoints", 0, len(branches))
     copies: list[float] = []
-    for (steps, rate), seed in product(settings, range(form.seeds)):
-        state, ratio = _checkpoint(form, data, folder, (steps, seed), tell)
+    for ratio in side_by_side(
+        _checkpoint, ((form, data, folder, branch) for branch in branches), workers
+    ):
         copies.append(ratio)
-        for kind in kinds:
-            arms.append(_twin(form, data, folder, state, (steps, rate, seed, kind)))
-            done += 1
-            tell("twins", done, whole)
+        tell("checkpoints", len(copies), len(branches))
+    all_twins = [
+        (*setting, seed, kind)
+        for setting, seed, kind in product(settings, range(form.seeds), kinds)
+    ]
+    missing = [twin for twin in all_twins if not _path(folder, twin).exists()]
+    trained = side_by_side(_twin, ((form, data, folder, twin) for twin in missing), workers)
+    for done, _ in enumerate(trained, 1 + len(all_twins) - len(missing)):
+        tell("twins", done, len(all_twins))
+    arms = [dict(orjson.loads(_path(folder, twin).read_bytes())) for twin in all_twins]
     result = {
         "form": asdict(form),
         "raw": raw,
@@ -173,17 +184,30 @@ def _of(arms: list[dict[str, Any]], steps: int, rate: float) -> list[dict[str, A
     return [arm for arm in arms if arm["checkpoint"] == steps and arm["lr"] == rate]
 
 
-def _checkpoint(
-    form: Form, data: Data, folder: Path, place: tuple[int, int], tell: Tell
-) -> tuple[dict[str, Any], float]:
-    steps, seed = place
-    plan = proxies.Plan(
+Branch = tuple[int, int]
+"""Steps on text, and the seed."""
+Twin = tuple[int, float, int, str]
+"""Steps on text before the branch, learning rate, seed and kind."""
+
+
+def _plan(form: Form, branch: Branch) -> proxies.Plan:
+    steps, seed = branch
+    return proxies.Plan(
         seed, form.plan.shape, form.plan.optimizer, form.school, steps, form.plan.batch
     )
-    home = folder / f"checkpoint-{steps}"
+
+
+def _home(folder: Path, branch: Branch) -> Path:
+    """Where the model that twins branch from is kept."""
+    return folder / f"checkpoint-{branch[0]}"
+
+
+def _checkpoint(form: Form, data: Data, folder: Path, branch: Branch) -> float:
+    """Train the model that twins branch from, and keep it; its copy ratio."""
+    home = _home(folder, branch)
     home.mkdir(exist_ok=True)
-    trainer, ratio = proxies.train(plan, data.stream.sequences(), data.fixed, home, tell)
-    return trainer.state(), ratio
+    sequences = data.stream.sequences()
+    return proxies.train(_plan(form, branch), sequences, data.fixed, home, lambda *_: None)[1]
 
 
 def batches(form: Form, data: Data, kind: str, seed: int, first: int) -> Iterator[Ids]:
@@ -221,19 +245,21 @@ def planted(form: Form, *, is_spread: bool) -> list[int]:
     return [after - before for before, after in itertools.pairwise(ends)]
 
 
-def _twin(
-    form: Form, data: Data, folder: Path, state: dict[str, Any], place: tuple[int, float, int, str]
-) -> dict[str, Any]:
-    """One twin's end points; from its file, where it was run before."""
-    steps, rate, seed, kind = place
-    home = folder / "twins"
-    home.mkdir(exist_ok=True)
-    name = f"checkpoint-{steps}-lr-{rate:g}-seed-{seed}-{kind.replace(SPREAD, '-spread')}"
-    path = home / f"{name}.json"
-    if path.exists():
-        return dict(orjson.loads(path.read_bytes()))
-    log = home / f"{name}.jsonl"
+def _path(folder: Path, twin: Twin) -> Path:
+    """Where a twin's end points are kept."""
+    steps, rate, seed, kind = twin
+    own = kind.replace(SPREAD, "-spread")
+    return folder / "twins" / f"checkpoint-{steps}-lr-{rate:g}-seed-{seed}-{own}.json"
+
+
+def _twin(form: Form, data: Data, folder: Path, twin: Twin) -> None:
+    """Train one twin, and keep its end points."""
+    steps, rate, seed, kind = twin
+    branch = steps, seed
+    path = _path(folder, twin)
+    log = path.with_suffix(".jsonl")
     log.unlink(missing_ok=True)
+    state = stored(_plan(form, branch).path(_home(folder, branch)))
     trainer = Trainer.resume(state, log, lr=rate)
     before = trainer.loss(data.fixed)
     lines, losses = [], [before]
@@ -246,7 +272,6 @@ def _twin(
     result = {"checkpoint": steps, "lr": rate, "seed": seed, "kind": kind}
     result |= _end_points(form, lines, losses)
     store.write_file(path, lambda to: to.write(orjson.dumps(result)))
-    return result
 
 
 def _end_points(form: Form, lines: list[Line], losses: list[float]) -> dict[str, Any]:

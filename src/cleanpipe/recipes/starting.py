@@ -40,6 +40,8 @@ class Seen:
     path: str
     text: str
     id: str | None
+    says_source: bool
+    """Whether documents say their source themselves, in a column of that name."""
     documents: int
     langs: dict[str, int]
 
@@ -57,7 +59,8 @@ def look(path: str, folder: Path, text: str | None) -> Seen:
             batch = _first(shard, Input(path=path, text=name))
             if len(batch.texts) > batch.texts.null_count:
                 table, texts = batch.table[:LOOKED_AT], batch.texts[:LOOKED_AT]
-                return Seen(path, name, _id(table), len(texts), _languages(texts))
+                own = "source" in table.column_names
+                return Seen(path, name, _id(table), own, len(texts), _languages(texts))
             why = why or f"{shard.name}: {_why_not(batch)}"
     raise InputError(
         f"{path}: no texts in a column named {text or ', '.join(TEXTS)} ({why}); "
@@ -111,14 +114,14 @@ def look_into(paths: Sequence[str], folder: Path, text: str | None = None) -> li
 def recipe(seen: Sequence[Seen], output: str) -> str:
     """The text of a recipe for these inputs.
 
-    >>> one = Seen("news/*.jsonl", "body", None, 20, {"en": 19, "fr": 1})
+    >>> one = Seen("news/*.jsonl", "body", None, False, 20, {"en": 19, "fr": 1})
     >>> print(recipe([one], "clean").partition("input:")[2].lstrip().partition("}")[0])
     - {path: "news/*.jsonl", text: "body"
     """
     langs: Counter[str] = sum((Counter(one.langs) for one in seen), Counter())
     total = langs.total()
     return _WHOLE.format(
-        inputs="\n".join(_entry(one, several=len(seen) > 1) for one in seen),
+        inputs="\n".join(map(_entry, seen, _sources(seen))),
         total=f"{total:,}",
         langs=", ".join(f"{lang} {n / total:.0%}" for lang, n in langs.most_common(4)),
         rules=_ENGLISH if langs["en"] >= ENGLISH * total else _ANY_LANGUAGE,
@@ -126,12 +129,31 @@ def recipe(seen: Sequence[Seen], output: str) -> str:
     )
 
 
-def _entry(seen: Seen, *, several: bool) -> str:
-    options = {"path": seen.path, "text": seen.text, "id": seen.id}
-    if several:
-        options["source"] = Path(seen.path.rstrip("/*")).name.partition(".")[0] or None
+def _entry(seen: Seen, source: str | None) -> str:
+    options = {"path": seen.path, "text": seen.text, "id": seen.id, "source": source}
     told = ", ".join(f"{name}: {_quoted(value)}" for name, value in options.items() if value)
     return f"  - {{{told}}}"
+
+
+def _sources(seen: Sequence[Seen]) -> list[str | None]:
+    """A name of its own for each of several inputs, by its path; none where documents say theirs.
+
+    >>> paths = ["a/x.jsonl", "b/x.csv", "y/*"]
+    >>> _sources([Seen(path, "text", None, False, 1, {}) for path in paths])
+    ['a/x', 'b/x', 'y']
+    """
+    found: list[str | None] = [None] * len(seen)
+    if len(seen) == 1:
+        return found
+    paths = [Path(one.path.rstrip("/*")) for one in seen]
+    stems = [(*path.parent.parts, path.name.partition(".")[0]) for path in paths]
+    for at, (one, stem) in enumerate(zip(seen, stems, strict=True)):
+        others = [other for place, other in enumerate(stems) if place != at]
+        parts = range(1, len(stem) + 1)
+        alone = (n for n in parts if all(other[-n:] != stem[-n:] for other in others))
+        if not one.says_source and stem[-1]:
+            found[at] = "/".join(stem[-next(alone, len(stem)) :])
+    return found
 
 
 def _quoted(text: str) -> str:

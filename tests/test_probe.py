@@ -167,6 +167,8 @@ def test_trainings_side_by_side_change_nothing(texts, tmp_path):
     for log in logs:
         other = tmp_path / "three" / log.relative_to(tmp_path / "alone")
         assert losses(log) == losses(other)
+    with pytest.raises(RecipeError, match="--workers 0: expected 1 at least"):
+        twins.probe(*texts, tmp_path / "none", FORM, lambda *_: None, workers=0)
 
 
 def losses(log):

@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from cleanpipe.errors import RecipeError
 from cleanpipe.pool import Pool
 from cleanpipe.stability.probe.training import Machine
 
@@ -26,8 +27,11 @@ def side_by_side(
     >>> list(side_by_side(pow, [(2, 3), (3, 2)], workers=1))
     [8, 9]
 
-    Errors: whatever `function` raises; WorkerDiedError if a process died twice.
+    Errors: RecipeError for no worker; whatever `function` raises; WorkerDiedError if a process
+    died twice.
     """
+    if workers is not None and workers < 1:
+        raise RecipeError(f"--workers {workers}: expected 1 at least, or none for one a processor")
     on_gpu = Machine.here().device != "cpu"
     count = workers or (1 if on_gpu else os.cpu_count() or 1)
     with Path(os.devnull).open("rb") as nothing, ThreadPoolExecutor(count) as threads:

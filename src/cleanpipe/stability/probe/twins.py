@@ -138,9 +138,9 @@ def probe(
     branches = list(product(form.checkpoints, range(form.seeds)))
     tell("checkpoints", 0, len(branches))
     copies: list[float] = []
-    for ratio in side_by_side(
-        _checkpoint, ((form, data, folder, branch) for branch in branches), workers
-    ):
+    sequences = data.stream.sequences()
+    tasks = ((form, folder, branch, sequences, data.fixed) for branch in branches)
+    for ratio in side_by_side(_checkpoint, tasks, workers):
         copies.append(ratio)
         tell("checkpoints", len(copies), len(branches))
     all_twins = [
@@ -148,7 +148,9 @@ def probe(
         for setting, seed, kind in product(settings, range(form.seeds), kinds)
     ]
     missing = [twin for twin in all_twins if not _path(folder, twin).exists()]
-    trained = side_by_side(_twin, ((form, data, folder, twin) for twin in missing), workers)
+    # a process gets its twin's batches alone: all of what was removed can be 100 times as much
+    given = ((form, folder, twin, _batches_of(form, data, twin), data.fixed) for twin in missing)
+    trained = side_by_side(_twin, given, workers)
     for done, _ in enumerate(trained, 1 + len(all_twins) - len(missing)):
         tell("twins", done, len(all_twins))
     arms = [dict(orjson.loads(_path(folder, twin).read_bytes())) for twin in all_twins]
@@ -202,12 +204,17 @@ def _home(folder: Path, branch: Branch) -> Path:
     return folder / f"checkpoint-{branch[0]}"
 
 
-def _checkpoint(form: Form, data: Data, folder: Path, branch: Branch) -> float:
+def _checkpoint(form: Form, folder: Path, branch: Branch, sequences: Ids, fixed: Ids) -> float:
     """Train the model that twins branch from, and keep it; its copy ratio."""
     home = _home(folder, branch)
     home.mkdir(exist_ok=True)
-    sequences = data.stream.sequences()
-    return proxies.train(_plan(form, branch), sequences, data.fixed, home, lambda *_: None)[1]
+    return proxies.train(_plan(form, branch), sequences, fixed, home, lambda *_: None)[1]
+
+
+def _batches_of(form: Form, data: Data, twin: Twin) -> Ids:
+    """(steps, batch, length + 1): what a twin is trained on."""
+    steps, _, seed, kind = twin
+    return np.stack(list(batches(form, data, kind, seed, form.school + steps)))
 
 
 def batches(form: Form, data: Data, kind: str, seed: int, first: int) -> Iterator[Ids]:
@@ -252,7 +259,7 @@ def _path(folder: Path, twin: Twin) -> Path:
     return folder / "twins" / f"checkpoint-{steps}-lr-{rate:g}-seed-{seed}-{own}.json"
 
 
-def _twin(form: Form, data: Data, folder: Path, twin: Twin) -> None:
+def _twin(form: Form, folder: Path, twin: Twin, given: Ids, fixed: Ids) -> None:
     """Train one twin, and keep its end points."""
     steps, rate, seed, kind = twin
     branch = steps, seed
@@ -261,12 +268,12 @@ def _twin(form: Form, data: Data, folder: Path, twin: Twin) -> None:
     log.unlink(missing_ok=True)
     state = stored(_plan(form, branch).path(_home(folder, branch)))
     trainer = Trainer.resume(state, log, lr=rate)
-    before = trainer.loss(data.fixed)
+    before = trainer.loss(fixed)
     lines, losses = [], [before]
-    for step, batch in enumerate(batches(form, data, kind, seed, trainer.step), 1):
+    for step, batch in enumerate(given, 1):
         lines.append(trainer.take(batch))
         if step in WATCHED:
-            losses.append(trainer.loss(data.fixed))
+            losses.append(trainer.loss(fixed))
         if not math.isfinite(lines[-1]["loss"]):
             break
     result = {"checkpoint": steps, "lr": rate, "seed": seed, "kind": kind}
